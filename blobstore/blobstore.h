@@ -1,0 +1,146 @@
+/*
+ * libblobstore: content-addressed files in a directory, with an index in LMDB. It knows no HTTP and no registry.
+ *
+ * Threads: every call may be made from any thread, but for a writer (one thread at a time) and a batch (one thread; one
+ * batch at a time a store). Calls that wait for the disk say so; the others take microseconds. The library starts no
+ * thread and does not log: it returns 0 or a negative errno, and what it found at start in a report.
+ *
+ * Errors with one meaning everywhere: -ENOENT not stored, -EBADMSG damaged, -ENOSPC no room (disk or index), -EBUSY in use
+ * by somebody else, -EFBIG over a limit, -EIO the disk or the index failed.
+ *
+ * On disk: docs/store-format.md. Order to publish: file durable → name in place → index committed. Order to remove:
+ * index committed → name gone. A file that somebody may be reading is never truncated.
+ */
+#pragma once
+
+#include "base/auto.h"
+#include "base/buf.h"
+#include "base/digest.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct blobstore;
+struct blobstore_writer;
+struct blobstore_batch;
+
+/* ------------------------------------------------------------------ the store */
+
+#define BLOBSTORE_MAP_SIZE (64ULL << 30) /* of the index: sparse, fixed, never grown at run time */
+
+struct blobstore_options {
+    const char *root;     /* directory; made with mode 0700 where it does not exist */
+    size_t map_size;      /* bytes; 0: BLOBSTORE_MAP_SIZE */
+    unsigned max_readers; /* threads that may read the index at once; 0: 512 */
+};
+
+/* What opening found and mended. */
+struct blobstore_report {
+    bool clean;                    /* the last stop was orderly */
+    bool rebuilt;                  /* the index was lost, unreadable or of another version: made anew from the files */
+    char rebuilt_why[128];         /* empty, or the cause in words */
+    uint64_t blobs, bytes;         /* stored now */
+    uint64_t adopted;              /* files that had no record and have one now */
+    uint64_t dropped;              /* records that had no file, or one of another size */
+    uint64_t partials, partial_bytes; /* unfinished writes that can be resumed */
+    uint64_t discarded;            /* files that were none of ours or empty, removed or set aside */
+};
+
+/* Waits for the disk; takes the exclusive lock. -EBUSY: another process has the store. -EINVAL: bad options. */
+MUST_CHECK int blobstore_open(const struct blobstore_options *options, struct blobstore **ret_store,
+                              struct blobstore_report *ret_report);
+/* Flushes the touches and marks the stop as orderly. All writers and batches must be closed. Accepts NULL. */
+void blobstore_close(struct blobstore *store);
+
+/* ------------------------------------------------------------------ stored blobs */
+
+struct blobstore_info {
+    struct digest digest;
+    uint64_t size;     /* bytes */
+    int64_t stored_at; /* wall clock, ms */
+    int64_t used_at;   /* wall clock, ms; the last touch known */
+};
+
+MUST_CHECK int blobstore_stat(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info);
+/* An open descriptor, which the caller owns. Size, inode, mtime and ctime are held against the record: a file that is not
+ * the one that was published is -EBADMSG, and no longer stored from then on. */
+MUST_CHECK int blobstore_get(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info,
+                             int *ret_fd);
+/* Up to `max` blobs in the order of their digests, those after `after` (NULL: from the start). */
+MUST_CHECK int blobstore_list(struct blobstore *store, const struct digest *after, struct blobstore_info *ret_infos,
+                              size_t max, size_t *ret_count);
+/* Waits for the disk (a commit). Open descriptors stay good. */
+MUST_CHECK int blobstore_remove(struct blobstore *store, const struct digest *digest);
+/* Notes that the blob was used now; in memory, cheap, written by the next blobstore_flush_touches(), lossy in a crash. */
+void blobstore_touch(struct blobstore *store, const struct digest *digest);
+MUST_CHECK int blobstore_flush_touches(struct blobstore *store); /* waits for the disk */
+
+/* ------------------------------------------------------------------ writing */
+
+/*
+ * A writer is one blob in the making: `partial/<algorithm>-<hex>`.
+ *
+ *   open ──append*──► open ──blobstore_batch_publish()──► published ──close──► gone; the blob is stored
+ *     │                 └─────close(KEEP)──► the file stays, and the next open goes on where it ended
+ *     └───────────────────────close(DISCARD)──► the file is removed
+ *
+ * One writer a digest at a time: a second open is -EBUSY. The bytes are not checked here: who writes hashes.
+ */
+enum blobstore_keep { BLOBSTORE_DISCARD, BLOBSTORE_KEEP };
+
+/* *ret_length: bytes that are there already from an earlier attempt (to be hashed by the caller before it relies on them). */
+MUST_CHECK int blobstore_writer_open(struct blobstore *store, const struct digest *digest,
+                                     struct blobstore_writer **ret_writer, uint64_t *ret_length);
+/* Asks the file system for room for `size` bytes in all; the length stays. -ENOSPC; 0 where it cannot tell. */
+MUST_CHECK int blobstore_writer_reserve(struct blobstore_writer *w, uint64_t size);
+/* Appends everything or fails; after a failure the length is what it was before the call. */
+MUST_CHECK int blobstore_writer_append(struct blobstore_writer *w, const void *data, size_t len);
+uint64_t blobstore_writer_length(const struct blobstore_writer *w);
+/* For pread() by any thread; the writer's own, good until it is closed; dup() it to keep it longer. */
+int blobstore_writer_fd(const struct blobstore_writer *w);
+/* Frees the writer in every state; after a publish `keep` does not matter. Accepts NULL. */
+void blobstore_writer_close(struct blobstore_writer *w, enum blobstore_keep keep);
+
+/* ------------------------------------------------------------------ records */
+
+/* Small facts of the caller's own, kept beside the blobs and committed with them. Keys up to 400 bytes, values up to
+ * 4 KiB (-EFBIG). What a rebuild from the files cannot bring back. The numbers are on disk. */
+enum blobstore_table {
+    BLOBSTORE_TAGS = 1,
+    BLOBSTORE_MANIFESTS = 2,
+    BLOBSTORE_REPOSITORIES = 3,
+    BLOBSTORE_REFERENCES = 4,
+    BLOBSTORE_PINS = 5,
+    BLOBSTORE_BUDGETS = 6,
+    BLOBSTORE_JOBS = 7,
+    BLOBSTORE_TABLES
+};
+
+/* Replaces the contents of `value`. */
+MUST_CHECK int blobstore_record_get(struct blobstore *store, enum blobstore_table table, const void *key, size_t key_len,
+                                    struct buf *value);
+/* Calls `each` for the records whose key begins with `prefix`, in the order of their keys, until it returns other than 0,
+ * which is then returned. `each` runs inside a read transaction: it copies what it needs and calls nothing of the store. */
+typedef int (*blobstore_record_fn)(void *arg, const void *key, size_t key_len, const void *value, size_t value_len);
+MUST_CHECK int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, const void *prefix,
+                                     size_t prefix_len, blobstore_record_fn each, void *arg);
+
+/* ------------------------------------------------------------------ batches: many changes, one commit */
+
+/*
+ * begin → publish | put | delete … → commit (or abort). Nothing of a batch can be seen before its commit, and all of it
+ * afterwards. Sticky: after a call has failed the later ones do nothing, and the commit returns the first error.
+ * A publish that fails does not poison the batch (the blob is left out): its result is its own.
+ */
+MUST_CHECK int blobstore_batch_begin(struct blobstore *store, struct blobstore_batch **ret_batch);
+/* Makes the writer's file durable and puts it in its place (waits for the disk, with no transaction open). The caller has
+ * verified the digest. Where the blob is stored already, the new file is dropped and the call succeeds. */
+MUST_CHECK int blobstore_batch_publish(struct blobstore_batch *b, struct blobstore_writer *w);
+void blobstore_batch_put(struct blobstore_batch *b, enum blobstore_table table, const void *key, size_t key_len,
+                         const void *value, size_t value_len);
+void blobstore_batch_delete(struct blobstore_batch *b, enum blobstore_table table, const void *key, size_t key_len);
+/* Waits for the disk; frees the batch whatever it returns. */
+MUST_CHECK int blobstore_batch_commit(struct blobstore_batch *b);
+/* Frees the batch; what was published in it stays as a file without a record, found by the next start. Accepts NULL. */
+void blobstore_batch_abort(struct blobstore_batch *b);

@@ -1,0 +1,94 @@
+/*
+ * The configuration as a value: read once as a whole, checked, and const from then on. A reload makes a new one. The
+ * schema table in schema.c is the one source of names, defaults, limits and documentation (docs/configuration.md).
+ * Any thread may read a config; config_load() may be called from any thread.
+ */
+#pragma once
+
+#include "base/auto.h"
+#include "base/buf.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
+enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+
+struct config_list {
+    char **items; /* NULL-terminated */
+    size_t count;
+};
+
+/* Where a registry lives and how it is reached. All strings are set unless "or NULL" is said. */
+struct config_registry {
+    char *name;                 /* as written in image names and in `ns`: "docker.io", "registry.example:5000" */
+    char *url;                  /* "https://registry-1.docker.io", no slash at the end; may have a path prefix */
+    struct config_list aliases; /* other names that mean the same */
+    char *credentials;          /* file in Docker's config.json format, or NULL */
+    char *ca_file;              /* PEM, beside the system's, or NULL */
+    char *proxy;                /* http://, https://, socks5:// or socks5h:// URL, or NULL: the environment's */
+    char *no_proxy;             /* or NULL: the environment's */
+    bool allow_private;         /* may connect and be redirected to private addresses */
+    struct config_list auth_hosts; /* hosts besides the registrable domain of `url` that may be sent the password */
+    int64_t tag_ttl_ms;
+};
+
+struct config_tag_rule {
+    char *match; /* glob on "registry/repository:tag" */
+    int64_t ttl_ms;
+};
+
+struct config {
+    char *file; /* where it came from, "" for the built-in */
+    struct {
+        struct config_list listen; /* "127.0.0.1:5000", "[::1]:5000" */
+        unsigned threads;
+        unsigned max_connections;
+        int64_t idle_timeout_ms;
+        int64_t answer_timeout_ms;
+        int64_t drain_timeout_ms;
+        unsigned max_ranges;
+    } server;
+    struct {
+        char *path;
+    } store;
+    struct {
+        enum config_log_level level;
+        enum config_log_format format;
+    } log;
+    struct {
+        int64_t ttl_ms;
+        struct config_tag_rule *rules;
+        size_t rule_count;
+    } tags;
+    struct {
+        int64_t connect_timeout_ms;
+        int64_t header_timeout_ms;
+        int64_t stall_timeout_ms;
+        int64_t flight_timeout_ms;
+        unsigned max_connections_per_host;
+    } upstream;
+    struct config_registry *registries; /* upstream.ca_file, .proxy, .no_proxy are already folded in */
+    size_t registry_count;
+    const struct config_registry *default_registry;
+};
+
+/* Reads and checks `file`. On failure -EINVAL (or -ENOENT, -EACCES, -ENOMEM …), and `errors` has every error found, one a
+ * line: "FILE:LINE:COL: key.path: message". Relative paths in it are relative to the working directory. */
+MUST_CHECK int config_load(const char *file, struct config **ret_config, struct buf *errors);
+/* The same of text in memory; `name` stands for the file name in errors. */
+MUST_CHECK int config_parse(const char *text, size_t len, const char *name, struct config **ret_config, struct buf *errors);
+/* What an empty file means. */
+MUST_CHECK int config_default(struct config **ret_config);
+void config_destroy(struct config *c);
+/* The reference of every option, as Markdown, from the schema table. */
+MUST_CHECK int config_reference(struct buf *markdown);
+
+/* By name or alias (case-insensitive); NULL where there is none. */
+const struct config_registry *config_find_registry(const struct config *c, const char *name, size_t len);
+/* How long a tag of this repository stays fresh: the first rule that matches, else the registry's, else the default. */
+int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *r, const char *repository,
+                          const char *tag);
+
+AUTO_DEFINE(struct config, config_destroy);

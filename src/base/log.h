@@ -1,7 +1,7 @@
 /*
  * Log lines to stderr: `time=… level=… event=… key=value` or JSON, one line an event. Lines of level info and debug are
- * gathered in a bounded buffer that a thread of its own writes out every 100 ms; warn and error go out at once, with all
- * that was gathered before them. Any thread. The one global of the program: its level, format and buffer.
+ * gathered in a bounded buffer that a thread of its own writes out every 100 ms; warn and error go out at once, with
+ * all that was gathered before them. Any thread. The one global of the program: its level, format and buffer.
  */
 #pragma once
 

@@ -1,15 +1,16 @@
 /*
- * The decisions, behind a narrow door: a request goes in; an answer comes out, whose body is memory, a file, or a flight.
- * Knows neither libmicrohttpd nor libcurl. The server calls; whatever has to be waited for is waited for without a thread.
+ * The decisions, behind a narrow door: a request goes in; an answer comes out, whose body is memory, a file, or a
+ * flight. Knows neither libmicrohttpd nor libcurl. The server calls; whatever has to be waited for is waited for
+ * without a thread.
  *
- * A session is one client request. mirror_step() and mirror_read() of one session are called by one thread at a time, the
- * one that serves its connection; sessions of their own run side by side. Neither call blocks for longer than a read of a
- * local file.
+ * A session is one client request. mirror_step() and mirror_read() of one session are called by one thread at a time,
+ * the one that serves its connection; sessions of their own run side by side. Neither call blocks for longer than a
+ * read of a local file.
  *
- * Waiting (pitfalls.md 1, feasibility.md §2.2): where a call returns MIRROR_WAIT it has called waiter->suspend(arg) under the
- * same lock that the producer takes to call waiter->wake(arg). wake() comes exactly once for each suspend(), from any thread,
- * at the latest after about a second: not having what one waits for is normal, call again. wake() and suspend() must only
- * do O(1) work and must not call back into the mirror.
+ * Waiting (pitfalls.md 1, feasibility.md §2.2): where a call returns MIRROR_WAIT it has called waiter->suspend(arg)
+ * under the same lock that the producer takes to call waiter->wake(arg). wake() comes exactly once for each suspend(),
+ * from any thread, at the latest after about a second: not having what one waits for is normal, call again. wake() and
+ * suspend() must only do O(1) work and must not call back into the mirror.
  */
 #pragma once
 
@@ -52,24 +53,24 @@ enum mirror_outcome { MIRROR_NONE, MIRROR_HIT, MIRROR_JOINED, MIRROR_MISS, MIRRO
 
 /* Strings and memory are the session's, good until mirror_close(). */
 struct mirror_answer {
-    int status;                 /* HTTP status: 200, or 4xx/5xx with error_code set */
-    enum mirror_body body;      /* of a 200; for a HEAD request as well: the server leaves it out */
-    uint64_t size;              /* bytes of the whole body */
-    const void *memory;         /* MIRROR_MEMORY */
-    int fd;                     /* MIRROR_FILE: the session's; dup() it to keep it; -1 otherwise */
+    int status;            /* HTTP status: 200, or 4xx/5xx with error_code set */
+    enum mirror_body body; /* of a 200; for a HEAD request as well: the server leaves it out */
+    uint64_t size;         /* bytes of the whole body */
+    const void *memory;    /* MIRROR_MEMORY */
+    int fd;                /* MIRROR_FILE: the session's; dup() it to keep it; -1 otherwise */
     const char *content_type;
-    const char *digest;         /* Docker-Content-Digest, and ETag in quotes; NULL where there is none */
-    const char *link;           /* value of a Link header, relative, or NULL */
-    const char *filters;        /* OCI-Filters-Applied, or NULL */
-    const char *warning;        /* value of a Warning header, or NULL */
-    const char *error_code;     /* OCI error code ("MANIFEST_UNKNOWN"), or NULL */
-    const char *error_message;  /* plain words */
-    int retry_after_s;          /* for a Retry-After header, or -1 */
+    const char *digest;        /* Docker-Content-Digest, and ETag in quotes; NULL where there is none */
+    const char *link;          /* query of the next page, encoded, without `ns`: "n=100&last=x"; or NULL */
+    const char *filters;       /* OCI-Filters-Applied, or NULL */
+    const char *warning;       /* value of a Warning header, or NULL */
+    const char *error_code;    /* OCI error code ("MANIFEST_UNKNOWN"), or NULL */
+    const char *error_message; /* plain words */
+    int retry_after_s;         /* for a Retry-After header, or -1 */
 };
 
 /* For the request's log line; filled as far as it is known, at any time after mirror_open(). */
 struct mirror_account {
-    const char *registry;   /* "" where none was found */
+    const char *registry; /* "" where none was found */
     const char *repository;
     enum mirror_outcome outcome;
     unsigned upstream_requests; /* that this request caused itself */
@@ -87,18 +88,19 @@ struct mirror_options {
 MUST_CHECK int mirror_start(const struct mirror_options *options, struct mirror **ret_mirror);
 /* New requests see the new configuration; returns when the old one is no longer referred to. */
 MUST_CHECK int mirror_reload(struct mirror *m, const struct config *config);
-/* From now on nothing waits: flights end for their readers, every waiter is woken, steps and reads answer at once (503, or
- * -ECANCELED). Any thread. Idempotent. */
+/* From now on nothing waits: flights end for their readers, every waiter is woken, steps and reads answer at once (503,
+ * or -ECANCELED). Any thread. Idempotent. */
 void mirror_cut(struct mirror *m);
-/* After upstream_stop() and when no session is open. Makes durable what is complete, keeps partial files. Accepts NULL. */
+/* After upstream_stop() and when no session is open. Makes durable what is complete, keeps partial files. Accepts NULL.
+ */
 void mirror_stop(struct mirror *m);
 
 /* Copies what it needs of `request`. -ENOMEM. */
 MUST_CHECK int mirror_open(struct mirror *m, const struct mirror_request *request, struct mirror_session **ret_session);
 /* 0: *ret_answer is set, for good. MIRROR_WAIT: suspended; call again after the wake-up. No other result. */
 MUST_CHECK int mirror_step(struct mirror_session *s, struct mirror_answer *ret_answer);
-/* Reads of the body at `offset` < size, of any kind of body: > 0 bytes read; 0: suspended, call again after the wake-up;
- * < 0: the body cannot be completed, cut the connection short. */
+/* Reads of the body at `offset` < size, of any kind of body: > 0 bytes read; 0: suspended, call again after the
+ * wake-up; < 0: the body cannot be completed, cut the connection short. */
 MUST_CHECK ssize_t mirror_read(struct mirror_session *s, uint64_t offset, void *data, size_t len);
 void mirror_account(const struct mirror_session *s, struct mirror_account *ret_account);
 /* Ends the session; a waiter that is still registered is forgotten, and its wake() will not come. Accepts NULL. */

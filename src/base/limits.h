@@ -1,0 +1,34 @@
+/*
+ * The limits that are not options, by name. Each says why it has its value. Options have theirs in src/config/schema.c.
+ */
+#pragma once
+
+#define KIB 1024ULL
+#define MIB (1024 * KIB)
+
+/* containerd takes manifests up to 4 * 1048 * 1048 bytes, everybody else 4 MiB (protocol.md §3.8). */
+#define LIMIT_MANIFEST (4ULL * 1048 * 1048)
+
+/* A tags list of one repository, all pages together; a page's number of them bounds the requests for one list. */
+#define LIMIT_TAGS_BODY (16 * MIB)
+#define LIMIT_TAGS_PAGES 1000
+#define LIMIT_REFERRERS_BODY (16 * MIB)
+#define LIMIT_REFERRERS_PAGES 100
+
+/* <name> of a path: many clients hold host + "/" + name to 255 characters (protocol.md §3.3). */
+#define LIMIT_NAME 255
+#define LIMIT_TAG 128
+
+/* A flight writes to disk and wakes its readers by this much (feasibility.md §2). */
+#define FLIGHT_GATHER (256 * KIB)
+/* Bodies up to this size are answered when they are verified, so that an error is still a status and not a cut. */
+#define FLIGHT_WHOLE (64 * KIB)
+/* The end of a longer body that is held back until its digest is known to match. */
+#define FLIGHT_HOLD_BACK (64 * KIB)
+
+/* A blob larger than this is refused: nothing of the field is near it, and a lying Content-Length must end somewhere.
+ */
+#define LIMIT_BLOB (1024ULL * 1024 * MIB)
+
+#define LOG_LINE_MAX (16 * KIB)
+#define LOG_GATHER (256 * KIB)

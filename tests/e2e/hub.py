@@ -245,8 +245,11 @@ class Conn:
     def __init__(self, sock):
         self.sock = sock
         self.buf = b""
+        self.last = False
 
     def request(self):
+        if self.last:
+            raise Gone
         while b"\r\n\r\n" not in self.buf:
             more = self.sock.recv(65536)
             if not more:
@@ -268,6 +271,7 @@ class Conn:
                 raise Gone
             self.buf += more
         self.buf = self.buf[length:]
+        self.last = headers.get("connection", "").lower() == "close"
         return method, target, headers
 
     def head(self, status, headers):

@@ -1,5 +1,8 @@
 #include "base/buf.h"
 
+#include "base/utf8.h"
+
+#include <assert.h>
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
@@ -13,9 +16,15 @@ void buf_finish(struct buf *b)
 
 void buf_reset(struct buf *b)
 {
-    b->len = 0;
+    buf_cut(b, 0);
+}
+
+void buf_cut(struct buf *b, size_t len)
+{
+    assert(len <= b->len);
+    b->len = len;
     if (b->data)
-        b->data[0] = '\0';
+        b->data[len] = '\0';
 }
 
 int buf_reserve(struct buf *b, size_t more)
@@ -80,29 +89,12 @@ int buf_addf(struct buf *b, const char *fmt, ...)
     return r;
 }
 
-/* The length of the UTF-8 sequence at `s` (RFC 3629: no surrogates, no overlong forms), 0 where there is none. */
-static size_t utf8_length(const unsigned char *s)
-{
-    if (s[0] < 0x80)
-        return 1;
-    size_t n = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : s[0] >= 0xc2 ? 2 : 0;
-    if (n == 0 || s[0] > 0xf4)
-        return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((s[i] & 0xc0) != 0x80)
-            return 0;
-    if ((s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xed && s[1] > 0x9f) || (s[0] == 0xf0 && s[1] < 0x90) ||
-        (s[0] == 0xf4 && s[1] > 0x8f))
-        return 0;
-    return n;
-}
-
 int buf_add_json(struct buf *b, const char *s)
 {
     size_t was = b->len;
     int r = buf_adds(b, "\"");
     for (const unsigned char *p = (const unsigned char *)s; r == 0 && *p;) {
-        size_t n = utf8_length(p);
+        size_t n = utf8_length((const char *)p);
         if (n == 0) {
             r = buf_adds(b, "\\ufffd");
             p++;
@@ -117,10 +109,8 @@ int buf_add_json(struct buf *b, const char *s)
     }
     if (r == 0)
         r = buf_adds(b, "\"");
-    if (r < 0 && b->data) {
-        b->len = was;
-        b->data[was] = '\0';
-    }
+    if (r < 0)
+        buf_cut(b, was);
     return r;
 }
 
@@ -135,10 +125,8 @@ int buf_add_urlencoded(struct buf *b, const char *s)
         else
             r = buf_addf(b, "%%%02X", c);
     }
-    if (r < 0 && b->data) {
-        b->len = was;
-        b->data[was] = '\0';
-    }
+    if (r < 0)
+        buf_cut(b, was);
     return r;
 }
 

@@ -26,6 +26,8 @@ MUST_CHECK int buf_add(struct buf *b, const void *data, size_t len);
 MUST_CHECK int buf_adds(struct buf *b, const char *s);
 MUST_CHECK int buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 MUST_CHECK int buf_vaddf(struct buf *b, const char *fmt, va_list ap);
+/* Shortens it to `len` bytes, which are not more than it has. */
+void buf_cut(struct buf *b, size_t len);
 /* Adds `s` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */
 MUST_CHECK int buf_add_json(struct buf *b, const char *s);
 /* Adds `s` percent-encoded for a query value: all but unreserved characters of RFC 3986 §2.3. */

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#define CONFIG_FILE_MAX (1024ULL * 1024)
+
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 
@@ -22,14 +24,14 @@ struct config_list {
 
 /* Where a registry lives and how it is reached. All strings are set unless "or NULL" is said. */
 struct config_registry {
-    char *name;                 /* as written in image names and in `ns`: "docker.io", "registry.example:5000" */
-    char *url;                  /* "https://registry-1.docker.io", no slash at the end; may have a path prefix */
-    struct config_list aliases; /* other names that mean the same */
-    char *credentials;          /* file in Docker's config.json format, or NULL */
-    char *ca_file;              /* PEM, beside the system's, or NULL */
-    char *proxy;                /* http://, https://, socks5:// or socks5h:// URL, or NULL: the environment's */
-    char *no_proxy;             /* or NULL: the environment's */
-    bool allow_private;         /* may connect and be redirected to private addresses */
+    char *name;                    /* as written in image names and in `ns`: "docker.io", "registry.example:5000" */
+    char *url;                     /* "https://registry-1.docker.io", no slash at the end; may have a path prefix */
+    struct config_list aliases;    /* other names that mean the same */
+    char *credentials;             /* file in Docker's config.json format, or NULL */
+    char *ca_file;                 /* PEM, beside the system's, or NULL */
+    char *proxy;                   /* http://, https://, socks5:// or socks5h:// URL, or NULL: the environment's */
+    char *no_proxy;                /* or NULL: the environment's */
+    bool allow_private;            /* may connect and be redirected to private addresses */
     struct config_list auth_hosts; /* hosts besides the registrable domain of `url` that may be sent the password */
     int64_t tag_ttl_ms;
 };
@@ -41,6 +43,7 @@ struct config_tag_rule {
 
 struct config {
     char *file; /* where it came from, "" for the built-in */
+    unsigned version;
     struct {
         struct config_list listen; /* "127.0.0.1:5000", "[::1]:5000" */
         unsigned threads;
@@ -68,22 +71,29 @@ struct config {
         int64_t stall_timeout_ms;
         int64_t flight_timeout_ms;
         unsigned max_connections_per_host;
+        char *ca_file; /* these three, or NULL, are what a registry has that says nothing: read them there */
+        char *proxy;
+        char *no_proxy;
     } upstream;
-    struct config_registry *registries; /* upstream.ca_file, .proxy, .no_proxy are already folded in */
+    char *default_registry_name; /* as written: may be an alias */
+    struct config_registry *registries;
     size_t registry_count;
     const struct config_registry *default_registry;
 };
 
-/* Reads and checks `file`. On failure -EINVAL (or -ENOENT, -EACCES, -ENOMEM …), and `errors` has every error found, one a
- * line: "FILE:LINE:COL: key.path: message". Relative paths in it are relative to the working directory. */
+/* Reads and checks `file`. On failure -EINVAL (or -ENOENT, -EACCES, -ENOMEM …), and `errors` has every error found, one
+ * a line: "FILE:LINE:COL: key.path: message". Relative paths in it are relative to the working directory. */
 MUST_CHECK int config_load(const char *file, struct config **ret_config, struct buf *errors);
 /* The same of text in memory; `name` stands for the file name in errors. */
-MUST_CHECK int config_parse(const char *text, size_t len, const char *name, struct config **ret_config, struct buf *errors);
+MUST_CHECK int config_parse(const char *text, size_t len, const char *name, struct config **ret_config,
+                            struct buf *errors);
 /* What an empty file means. */
 MUST_CHECK int config_default(struct config **ret_config);
 void config_destroy(struct config *c);
 /* The reference of every option, as Markdown, from the schema table. */
 MUST_CHECK int config_reference(struct buf *markdown);
+/* Adds to `keys` the options that differ and take effect at the next start only: "server.listen, store.path". */
+MUST_CHECK int config_restart_keys(const struct config *was, const struct config *now, struct buf *keys);
 
 /* By name or alias (case-insensitive); NULL where there is none. */
 const struct config_registry *config_find_registry(const struct config *c, const char *name, size_t len);

@@ -1,0 +1,21 @@
+/*
+ * Addresses, host names and URLs of the configuration. The checks return NULL, or what is wrong in words. Pure
+ * functions; any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* What the server listens on: "127.0.0.1:5000", "[::1]:5000". */
+const char *address_check_listen(const char *s);
+/* A host with or without a port: "docker.io", "registry.example:5000", "10.0.0.1", "[fd00::1]:5000". In lower case, so
+ * that one registry has one name. */
+const char *address_check_host(const char *s);
+/* http or https, a host, a port and a path where wanted; no user, no query. */
+const char *address_check_url(const char *s);
+/* http, https, socks5 or socks5h; may have a user. */
+const char *address_check_proxy(const char *s);
+
+/* The host of the URL is a private or loopback address, or "localhost": who wrote it means what is near. False where
+ * `url` is none. */
+bool address_url_is_private(const char *url);

@@ -36,8 +36,9 @@ static unsigned edits(const char *a, size_t a_len, const char *b, size_t b_len)
 
 void nearest_begin(struct nearest *n, const char *word)
 {
-    /* A third of the letters may be wrong, and one of a short word. */
-    *n = (struct nearest){.word = word, .distance = (unsigned)(strnlen(word, NEAREST_MAX) / 3) + 2};
+    /* About a quarter of the letters may be wrong, and one of a short word. */
+    size_t len = strnlen(word, NEAREST_MAX);
+    *n = (struct nearest){.word = word, .distance = len < 4 ? 2 : (unsigned)(len / 4) + 2};
 }
 
 void nearest_offer(struct nearest *n, const char *name)

@@ -321,12 +321,9 @@ static void add_to_list(struct reader *r, const struct where *w, const struct sc
 
 static bool is_count_right(struct reader *r, const struct where *w, const struct schema_item *item, size_t count)
 {
-    if ((int64_t)count < item->min)
-        error(r, w, "must have at least %lld members", (long long)item->min);
-    else if ((int64_t)count > item->max)
-        error(r, w, "has %zu members; at most %lld are allowed", count, (long long)item->max);
-    else
+    if ((int64_t)count >= item->min && (int64_t)count <= item->max)
         return true;
+    error(r, w, "has %zu members; %lld to %lld are allowed", count, (long long)item->min, (long long)item->max);
     return false;
 }
 

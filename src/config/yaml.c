@@ -69,8 +69,10 @@ bool yaml_place(struct yaml_node *node, int *ret_line, int *ret_column)
     const struct fy_mark *mark = token ? fy_token_start_mark(token) : NULL;
     if (!mark)
         return false;
+    /* libfyaml's mark is behind the quote. */
+    bool quoted = fy_node_get_style(n) == FYNS_SINGLE_QUOTED || fy_node_get_style(n) == FYNS_DOUBLE_QUOTED;
     *ret_line = mark->line + 1;
-    *ret_column = mark->column + 1;
+    *ret_column = mark->column + (quoted && mark->column > 0 ? 0 : 1);
     return true;
 }
 

@@ -1,0 +1,438 @@
+#include "base/clock.h"
+#include "base/limits.h"
+#include "config/config.h"
+#include "config/schema.h"
+
+#include <check.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define MINUTE CLOCK_MINUTE
+#define DAY (24 * 60 * MINUTE)
+
+static struct config *parse(const char *text)
+{
+    AUTO_BUF struct buf errors = BUF_INIT(64 * KIB);
+    struct config *c = NULL;
+    int r = config_parse(text, strlen(text), "c.yaml", &c, &errors);
+    ck_assert_msg(r == 0, "%s", errors.data ? errors.data : strerror(-r));
+    ck_assert_uint_eq(errors.len, 0);
+    return c;
+}
+
+static void expect_errors(const char *text, const char *wanted)
+{
+    AUTO_BUF struct buf errors = BUF_INIT(64 * KIB);
+    struct config *c = NULL;
+    ck_assert_int_eq(config_parse(text, strlen(text), "c.yaml", &c, &errors), -EINVAL);
+    ck_assert(c == NULL);
+    ck_assert_str_eq(errors.data, wanted);
+}
+
+static const struct config_registry *find(const struct config *c, const char *name)
+{
+    return config_find_registry(c, name, strlen(name));
+}
+
+/* ------------------------------------------------------------------ defaults */
+
+START_TEST(an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine)
+{
+    AUTO(auto_config_destroy) struct config *c = NULL;
+    ck_assert_int_eq(config_default(&c), 0);
+    ck_assert_str_eq(c->file, "");
+    ck_assert_uint_eq(c->server.listen.count, 1);
+    ck_assert_str_eq(c->server.listen.items[0], "127.0.0.1:5000");
+    ck_assert(c->server.listen.items[1] == NULL);
+    ck_assert(c->server.threads >= 2 && c->server.threads <= 64);
+    ck_assert_uint_eq(c->server.max_connections, 4096);
+    ck_assert_uint_eq(c->server.max_ranges, 2048);
+    ck_assert_int_eq(c->server.idle_timeout_ms, 75000);
+    ck_assert_int_eq(c->server.answer_timeout_ms, 8000);
+    ck_assert_int_eq(c->server.drain_timeout_ms, 25000);
+    ck_assert_str_eq(c->store.path, "./var");
+    ck_assert(c->log.level == CONFIG_LOG_INFO && c->log.format == CONFIG_LOG_TEXT);
+    ck_assert_int_eq(c->tags.ttl_ms, 5 * MINUTE);
+    ck_assert_uint_eq(c->tags.rule_count, 0);
+    ck_assert_int_eq(c->upstream.connect_timeout_ms, 5000);
+    ck_assert_int_eq(c->upstream.header_timeout_ms, 20000);
+    ck_assert_int_eq(c->upstream.stall_timeout_ms, 20000);
+    ck_assert_int_eq(c->upstream.flight_timeout_ms, 120000);
+    ck_assert_uint_eq(c->upstream.max_connections_per_host, 16);
+    ck_assert(c->default_registry == find(c, "docker.io"));
+
+    static const struct {
+        const char *name, *url;
+    } known[] = {
+        {"docker.io", "https://registry-1.docker.io"},
+        {"ghcr.io", "https://ghcr.io"},
+        {"quay.io", "https://quay.io"},
+        {"registry.k8s.io", "https://registry.k8s.io"},
+        {"gcr.io", "https://gcr.io"},
+        {"mcr.microsoft.com", "https://mcr.microsoft.com"},
+        {"public.ecr.aws", "https://public.ecr.aws"},
+        {"nvcr.io", "https://nvcr.io"},
+    };
+    ck_assert_uint_eq(c->registry_count, ARRAY_SIZE(known));
+    for (size_t i = 0; i < ARRAY_SIZE(known); i++) {
+        const struct config_registry *r = find(c, known[i].name);
+        ck_assert_str_eq(r->url, known[i].url);
+        ck_assert(!r->allow_private && r->tag_ttl_ms == 5 * MINUTE && r->auth_hosts.count == 0);
+        ck_assert(!r->credentials && !r->ca_file && !r->proxy && !r->no_proxy);
+    }
+    ck_assert(find(c, "index.docker.io") == find(c, "docker.io"));
+    ck_assert(find(c, "registry-1.docker.io") == find(c, "docker.io"));
+}
+END_TEST
+
+/* ------------------------------------------------------------------ registries */
+
+START_TEST(a_registry_is_found_by_name_and_alias_in_any_case)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("registries: {a.example:5000: {aliases: [b.example, \"[fd00::1]:80\"]}}");
+    const struct config_registry *r = find(c, "a.example:5000");
+    ck_assert_str_eq(r->name, "a.example:5000");
+    ck_assert(find(c, "A.Example:5000") == r && find(c, "B.EXAMPLE") == r && find(c, "[FD00::1]:80") == r);
+    ck_assert(!find(c, "a.example") && !find(c, "a.example:5") && !find(c, "a.example:50000") && !find(c, ""));
+    ck_assert(config_find_registry(c, "b.example/library", 9) == r);
+}
+END_TEST
+
+START_TEST(what_is_said_of_a_builtin_registry_replaces_the_same_key_only)
+{
+    AUTO(auto_config_destroy)
+    struct config *c =
+        parse("registries: {docker.io: {url: 'http://127.0.0.1:5001/'}, ghcr.io: {aliases: [g]}, quay.io: }");
+    ck_assert_uint_eq(c->registry_count, 8);
+    ck_assert_str_eq(find(c, "docker.io")->url, "http://127.0.0.1:5001");
+    ck_assert(find(c, "index.docker.io") == find(c, "docker.io"));
+    ck_assert_str_eq(find(c, "g")->url, "https://ghcr.io");
+    ck_assert_str_eq(find(c, "quay.io")->url, "https://quay.io");
+}
+END_TEST
+
+START_TEST(a_builtin_registry_is_taken_away_by_false)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("default_registry: ghcr.io\nregistries: {docker.io: false, nvcr.io: false}\n");
+    ck_assert_uint_eq(c->registry_count, 6);
+    ck_assert(!find(c, "docker.io") && !find(c, "index.docker.io") && !find(c, "nvcr.io"));
+    ck_assert(c->default_registry == find(c, "ghcr.io"));
+}
+END_TEST
+
+START_TEST(a_registry_of_which_nothing_is_said_is_at_its_name)
+{
+    AUTO(auto_config_destroy) struct config *c = parse("registries: {r.example:5000: }");
+    ck_assert_str_eq(find(c, "r.example:5000")->url, "https://r.example:5000");
+}
+END_TEST
+
+START_TEST(slashes_at_the_end_of_a_url_are_left_out)
+{
+    AUTO(auto_config_destroy) struct config *c = parse("registries: {a: {url: 'https://a.example/b//'}}");
+    ck_assert_str_eq(find(c, "a")->url, "https://a.example/b");
+}
+END_TEST
+
+START_TEST(the_default_registry_may_be_said_by_an_alias)
+{
+    AUTO(auto_config_destroy) struct config *c = parse("default_registry: registry-1.docker.io\n");
+    ck_assert(c->default_registry == find(c, "docker.io"));
+    ck_assert_str_eq(c->default_registry_name, "registry-1.docker.io");
+}
+END_TEST
+
+START_TEST(registries_inherit_what_is_said_for_all)
+{
+    AUTO(auto_config_destroy)
+    struct config *c =
+        parse("registries: {quay.io: {proxy: 'socks5://10.0.0.1', tag_ttl: 1h, ca_file: /dev/../etc/hosts}}\n"
+              "upstream: {proxy: 'http://jo:s3cret@p:3128', no_proxy: '.example,10.0.0.0/8', ca_file: /etc/passwd}\n"
+              "tags: {ttl: 7m}\n");
+    const struct config_registry *docker = find(c, "docker.io"), *quay = find(c, "quay.io");
+    ck_assert_str_eq(docker->proxy, "http://jo:s3cret@p:3128");
+    ck_assert_str_eq(docker->no_proxy, ".example,10.0.0.0/8");
+    ck_assert_str_eq(docker->ca_file, "/etc/passwd");
+    ck_assert_int_eq(docker->tag_ttl_ms, 7 * MINUTE);
+    ck_assert_str_eq(quay->proxy, "socks5://10.0.0.1");
+    ck_assert_str_eq(quay->no_proxy, ".example,10.0.0.0/8");
+    ck_assert_str_eq(quay->ca_file, "/dev/../etc/hosts");
+    ck_assert_int_eq(quay->tag_ttl_ms, 60 * MINUTE);
+}
+END_TEST
+
+START_TEST(private_addresses_are_allowed_where_the_url_is_one_unless_it_is_said)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("registries:\n"
+                             "  a: {url: 'http://10.0.0.1'}\n"
+                             "  b: {allow_private: false, url: 'http://10.0.0.1'}\n"
+                             "  c: {allow_private: true, url: 'https://c.example'}\n"
+                             "  d: {url: 'https://d.example'}\n"
+                             "  localhost: {url: 'http://localhost:5000'}\n");
+    ck_assert(find(c, "a")->allow_private && !find(c, "b")->allow_private && find(c, "c")->allow_private);
+    ck_assert(!find(c, "d")->allow_private && find(c, "localhost")->allow_private);
+}
+END_TEST
+
+START_TEST(credentials_that_are_not_there_yet_are_no_error)
+{
+    AUTO(auto_config_destroy) struct config *c = parse("registries: {ghcr.io: {credentials: /nowhere/auth.json}}");
+    ck_assert_str_eq(find(c, "ghcr.io")->credentials, "/nowhere/auth.json");
+}
+END_TEST
+
+static const struct {
+    const char *text, *errors;
+} wrongs[] = {
+    {"version: 2\n", "c.yaml:1:10: version: \"2\" must be 1\n"},
+    {"server: {listn: x}\n", "c.yaml:1:10: server.listn: unknown key; did you mean \"listen\"?\n"},
+    {"server: {listen: []}\n", "c.yaml:1:10: server.listen: has 0 members; 1 to 16 are allowed\n"},
+    {"registry: {}\n", "c.yaml:1:1: registry: unknown key; did you mean \"registries\"?\n"},
+    {"default_registry: dockr.io\n",
+     "c.yaml:1:19: default_registry: is none of the registries; did you mean \"docker.io\"?\n"},
+    {"registries: {docker.io: false}\n", "c.yaml:1:1: default_registry: is none of the registries\n"},
+    {"registries: {a: {aliases: [b, a, b, ghcr.io, c]}, d: {aliases: c}}\n",
+     "c.yaml:1:28: registries.a.aliases: a is said twice\n"
+     "c.yaml:1:28: registries.a.aliases: b is said twice\n"
+     "c.yaml:1:28: registries.a.aliases: ghcr.io is a name of ghcr.io already\n"
+     "c.yaml:1:64: registries.d.aliases: c is a name of a already\n"},
+    {"registries: {index.docker.io: {}}\n",
+     "c.yaml:1:14: registries.docker.io.aliases: index.docker.io is a name of index.docker.io already\n"},
+    {"upstream: {ca_file: /nowhere/ca.pem}\n", "c.yaml:1:21: upstream.ca_file: there is no such file\n"},
+    {"upstream: {ca_file: /etc}\n", "c.yaml:1:21: upstream.ca_file: this is no file\n"},
+    {"upstream: {proxy: 'http://jo:s3cret@p/x'}\n", "c.yaml:1:19: upstream.proxy: a proxy has no path and no query\n"},
+    {"registries: {a: {url: 'https://jo:s3cret@a.example'}}\n",
+     "c.yaml:1:23: registries.a.url: a URL has no user and no password here; accounts come from `credentials`\n"},
+    {"tags: {rules: [{match: '*'}]}\n", "c.yaml:1:17: tags.rules[0].ttl: is missing: a duration must be given\n"},
+    {"tags: {ttl: 400d}\n", "c.yaml:1:13: tags.ttl: \"400d\" is out of range: 0s to 366d\n"},
+};
+
+START_TEST(what_does_not_fit_together_is_refused_with_its_place)
+{
+    expect_errors(wrongs[_i].text, wrongs[_i].errors);
+}
+END_TEST
+
+START_TEST(no_error_shows_a_password)
+{
+    const char text[] = "upstream: {proxy: 'htp://jo:s3cret@p'}\n"
+                        "registries: {a: {url: 'https://jo:s3cret@a', proxy: 'http://jo:s3cret@:1'}}\n";
+    AUTO_BUF struct buf errors = BUF_INIT(64 * KIB);
+    struct config *c = NULL;
+    ck_assert_int_eq(config_parse(text, strlen(text), "c.yaml", &c, &errors), -EINVAL);
+    ck_assert(strstr(errors.data, "upstream.proxy") && strstr(errors.data, "registries.a.proxy"));
+    ck_assert(strstr(errors.data, "s3cret") == NULL);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ tags */
+
+START_TEST(the_first_rule_that_matches_says_how_long_a_tag_is_fresh)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("tags:\n"
+                             "  ttl: 5m\n"
+                             "  rules:\n"
+                             "    - {match: 'docker.io/library/*:latest', ttl: 1m}\n"
+                             "    - {match: 'docker.io/*:v[0-9]*', ttl: 30d}\n"
+                             "    - {match: '*/secret/*', ttl: 0s}\n"
+                             "    - {match: 'ghcr.io/a:?', ttl: 2m}\n"
+                             "registries: {ghcr.io: {tag_ttl: 9m}}\n");
+    const struct config_registry *docker = find(c, "index.docker.io"), *ghcr = find(c, "ghcr.io");
+    ck_assert_int_eq(config_tag_ttl_ms(c, docker, "library/alpine", "latest"), 1 * MINUTE);
+    ck_assert_int_eq(config_tag_ttl_ms(c, docker, "library/a/b/c", "latest"), 1 * MINUTE); /* * is slashes too */
+    ck_assert_int_eq(config_tag_ttl_ms(c, docker, "library/alpine", "latest2"), 5 * MINUTE);
+    ck_assert_int_eq(config_tag_ttl_ms(c, docker, "org/x", "v1.2"), 30 * DAY);
+    ck_assert_int_eq(config_tag_ttl_ms(c, docker, "org/x", "vnext"), 5 * MINUTE);
+    ck_assert_int_eq(config_tag_ttl_ms(c, ghcr, "org/secret/x", "v1"), 0);
+    ck_assert_int_eq(config_tag_ttl_ms(c, ghcr, "a", "1"), 2 * MINUTE);
+    ck_assert_int_eq(config_tag_ttl_ms(c, ghcr, "a", "10"), 9 * MINUTE);
+}
+END_TEST
+
+START_TEST(a_name_of_any_length_has_a_time)
+{
+    AUTO(auto_config_destroy) struct config *c = parse("tags: {rules: [{match: '*', ttl: 1m}]}");
+    char name[5000];
+    memset(name, 'a', sizeof(name) - 1);
+    name[sizeof(name) - 1] = '\0';
+    ck_assert_int_eq(config_tag_ttl_ms(c, find(c, "docker.io"), name, "1"), 5 * MINUTE);
+    name[LIMIT_NAME] = '\0';
+    ck_assert_int_eq(config_tag_ttl_ms(c, find(c, "docker.io"), name, "1"), 1 * MINUTE);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ files */
+
+static void write_file(char *path, size_t size)
+{
+    AUTO_CLOSE int fd = mkstemp(path);
+    ck_assert_int_ge(fd, 0);
+    AUTO_FREE char *text = malloc(size);
+    memset(text, '#', size);
+    ck_assert_int_eq(write(fd, text, size), size);
+}
+
+START_TEST(a_file_of_one_mebibyte_is_read_and_a_larger_one_refused)
+{
+    for (size_t over = 0; over < 2; over++) {
+        char path[] = "/tmp/entrepot-test-XXXXXX";
+        AUTO_BUF struct buf errors = BUF_INIT(KIB);
+        struct config *c = NULL;
+        write_file(path, CONFIG_FILE_MAX + over);
+        int r = config_load(path, &c, &errors);
+        (void)unlink(path);
+        ck_assert_int_eq(r, over ? -EFBIG : 0);
+        ck_assert_str_eq(errors.data ? errors.data + (over ? strlen(path) : 0) : "",
+                         over ? ": is larger than 1024 KiB\n" : "");
+        if (c)
+            ck_assert_str_eq(c->file, path);
+        config_destroy(c);
+    }
+}
+END_TEST
+
+START_TEST(a_file_that_cannot_be_read_is_named)
+{
+    AUTO_BUF struct buf errors = BUF_INIT(KIB);
+    struct config *c = NULL;
+    ck_assert_int_eq(config_load("/nowhere/c.yaml", &c, &errors), -ENOENT);
+    ck_assert_str_eq(errors.data, "/nowhere/c.yaml: cannot be read: No such file or directory\n");
+    buf_reset(&errors);
+    ck_assert_int_eq(config_load("/tmp", &c, &errors), -EISDIR);
+    ck_assert_str_eq(errors.data, "/tmp: cannot be read: Is a directory\n");
+    ck_assert(c == NULL);
+}
+END_TEST
+
+START_TEST(every_sample_configuration_is_good)
+{
+    ck_assert_int_eq(chdir(SOURCE_ROOT), 0);
+    DIR *dir = opendir("config");
+    ck_assert(dir != NULL);
+    int count = 0;
+    for (struct dirent *e; (e = readdir(dir));) {
+        const char *suffix = strrchr(e->d_name, '.');
+        if (!suffix || strcmp(suffix, ".yaml") != 0)
+            continue;
+        AUTO_BUF struct buf path = BUF_INIT(KIB), errors = BUF_INIT(64 * KIB);
+        AUTO(auto_config_destroy) struct config *c = NULL;
+        ck_assert_int_eq(buf_addf(&path, "config/%s", e->d_name), 0);
+        ck_assert_msg(config_load(path.data, &c, &errors) == 0, "%s", errors.data);
+        count++;
+    }
+    (void)closedir(dir);
+    ck_assert_int_ge(count, 2);
+}
+END_TEST
+
+START_TEST(the_sample_that_is_served_says_nothing_but_defaults)
+{
+    ck_assert_int_eq(chdir(SOURCE_ROOT), 0);
+    AUTO_BUF struct buf errors = BUF_INIT(64 * KIB), keys = BUF_INIT(KIB);
+    AUTO(auto_config_destroy) struct config *sample = NULL, *defaults = NULL;
+    ck_assert_int_eq(config_load("config/entrepot.yaml", &sample, &errors), 0);
+    ck_assert_int_eq(config_default(&defaults), 0);
+    ck_assert_int_eq(config_restart_keys(defaults, sample, &keys), 0);
+    ck_assert_str_eq(keys.data ? keys.data : "", "");
+    ck_assert_uint_eq(sample->registry_count, defaults->registry_count);
+}
+END_TEST
+
+START_TEST(what_a_reload_cannot_change_is_named)
+{
+    AUTO(auto_config_destroy) struct config *was = parse("");
+    AUTO(auto_config_destroy)
+    struct config *now =
+        parse("server: {listen: ['127.0.0.1:5000', '[::1]:5000'], answer_timeout: 1s}\nstore: {path: x}\n"
+              "tags: {ttl: 0}\nlog: {level: debug}\nregistries: {quay.io: false}\n");
+    AUTO_BUF struct buf keys = BUF_INIT(KIB);
+    ck_assert_int_eq(config_restart_keys(was, now, &keys), 0);
+    ck_assert_str_eq(keys.data, "server.listen, store.path");
+}
+END_TEST
+
+/* ------------------------------------------------------------------ the table and its documentation */
+
+static void check_table(const struct schema_item *items, unsigned depth)
+{
+    ck_assert_uint_lt(depth, SCHEMA_DEPTH_MAX);
+    size_t count = 0;
+    for (const struct schema_item *item = items; item->name; item++, count++) {
+        ck_assert_msg(item->doc && item->doc[strlen(item->doc) - 1] == '.', "%s has no documentation", item->name);
+        ck_assert_msg(!item->derive || item->derived, "%s does not say what its default is", item->name);
+        ck_assert_msg(item->min <= item->max, "%s has no range", item->name);
+        bool bounded = item->type == SCHEMA_COUNT || item->type == SCHEMA_DURATION || item->type == SCHEMA_SIZE ||
+                       item->type == SCHEMA_TEXTS || item->type == SCHEMA_LIST || item->type == SCHEMA_MAP;
+        ck_assert_msg(bounded == (item->max > 0), "%s: limits and type do not fit", item->name);
+        bool nests = item->type == SCHEMA_SECTION || item->type == SCHEMA_LIST || item->type == SCHEMA_MAP;
+        ck_assert_msg(nests == (item->items != NULL), "%s: table and type do not fit", item->name);
+        ck_assert_msg((item->type == SCHEMA_CHOICE) == (item->choices != NULL), "%s: choices", item->name);
+        bool has_default = item->fallback || item->derive || item->required;
+        bool may_be_unset = nests || item->type == SCHEMA_TEXT || item->type == SCHEMA_TEXTS;
+        ck_assert_msg(has_default || may_be_unset, "%s has no default", item->name);
+        for (const struct schema_item *other = items; other != item; other++)
+            ck_assert_str_ne(item->name, other->name);
+        if (item->items)
+            check_table(item->items, depth + 1);
+    }
+    ck_assert_uint_le(count, SCHEMA_ITEMS_MAX);
+}
+
+START_TEST(every_row_of_the_table_is_whole)
+{
+    check_table(config_schema, 1);
+}
+END_TEST
+
+START_TEST(the_reference_in_docs_is_what_the_table_says)
+{
+    AUTO_BUF struct buf wanted = BUF_INIT(MIB), found = BUF_INIT(MIB);
+    ck_assert_int_eq(config_reference(&wanted), 0);
+    AUTO_FCLOSE FILE *f = fopen(SOURCE_ROOT "/docs/configuration.md", "r");
+    ck_assert(f != NULL);
+    char block[4096];
+    for (size_t n; (n = fread(block, 1, sizeof(block), f)) > 0;)
+        ck_assert_int_eq(buf_add(&found, block, n), 0);
+    ck_assert_msg(strcmp(wanted.data, found.data) == 0, "write it anew: entrepot reference >docs/configuration.md");
+}
+END_TEST
+
+int main(void)
+{
+    TCase *t = tcase_create("config");
+    tcase_add_test(t, an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine);
+    tcase_add_test(t, a_registry_is_found_by_name_and_alias_in_any_case);
+    tcase_add_test(t, what_is_said_of_a_builtin_registry_replaces_the_same_key_only);
+    tcase_add_test(t, a_builtin_registry_is_taken_away_by_false);
+    tcase_add_test(t, a_registry_of_which_nothing_is_said_is_at_its_name);
+    tcase_add_test(t, slashes_at_the_end_of_a_url_are_left_out);
+    tcase_add_test(t, the_default_registry_may_be_said_by_an_alias);
+    tcase_add_test(t, registries_inherit_what_is_said_for_all);
+    tcase_add_test(t, private_addresses_are_allowed_where_the_url_is_one_unless_it_is_said);
+    tcase_add_test(t, credentials_that_are_not_there_yet_are_no_error);
+    tcase_add_loop_test(t, what_does_not_fit_together_is_refused_with_its_place, 0, ARRAY_SIZE(wrongs));
+    tcase_add_test(t, no_error_shows_a_password);
+    tcase_add_test(t, the_first_rule_that_matches_says_how_long_a_tag_is_fresh);
+    tcase_add_test(t, a_name_of_any_length_has_a_time);
+    tcase_add_test(t, a_file_of_one_mebibyte_is_read_and_a_larger_one_refused);
+    tcase_add_test(t, a_file_that_cannot_be_read_is_named);
+    tcase_add_test(t, every_sample_configuration_is_good);
+    tcase_add_test(t, the_sample_that_is_served_says_nothing_but_defaults);
+    tcase_add_test(t, what_a_reload_cannot_change_is_named);
+    tcase_add_test(t, every_row_of_the_table_is_whole);
+    tcase_add_test(t, the_reference_in_docs_is_what_the_table_says);
+    Suite *s = suite_create("config");
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}

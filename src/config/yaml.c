@@ -148,6 +148,23 @@ static bool is_clean(const char *text, size_t len, yaml_error_fn on_error, void 
     return true;
 }
 
+/* Nothing but white space, comments and marks of an end: there is no document, and rightly so. */
+static bool is_blank(const char *s)
+{
+    if (strncmp(s, "\xef\xbb\xbf", 3) == 0)
+        s += 3;
+    while (*s) {
+        s += strspn(s, " \t\r\n");
+        if (*s == '#')
+            s += strcspn(s, "\r\n");
+        else if (strncmp(s, "...", 3) == 0)
+            s += 3;
+        else if (*s)
+            return false;
+    }
+    return true;
+}
+
 static int load(struct yaml *y, size_t len)
 {
     struct fy_diag_cfg diag_cfg;
@@ -164,32 +181,35 @@ static int load(struct yaml *y, size_t len)
     if (!y->parser || fy_parser_set_string(y->parser, y->text, len) != 0)
         return -ENOMEM;
     y->document = fy_parse_load_document(y->parser);
-    return fy_parser_get_stream_error(y->parser) ? -EINVAL : 0;
+    return fy_parser_get_stream_error(y->parser) || (!y->document && !is_blank(y->text)) ? -EINVAL : 0;
+}
+
+static void report(struct yaml *y, yaml_error_fn on_error, void *arg)
+{
+    struct fy_diag_error *e;
+    void *it = NULL;
+    int count = 0;
+    for (; (e = fy_diag_errors_iterate(y->diag, &it)); count++)
+        on_error(arg, e->line, e->column, e->msg);
+    if (count == 0) /* ">0" is such a text */
+        on_error(arg, 1, 1, "this is no YAML, for a reason and at a place that the parser does not tell");
 }
 
 /* What comes behind the document must be nothing. */
 static int check_end(struct yaml *y, yaml_error_fn on_error, void *arg)
 {
     struct fy_document *second = y->document ? fy_parse_load_document(y->parser) : NULL;
-    if (fy_parser_get_stream_error(y->parser))
-        return -EINVAL;
-    if (!second)
+    if (!second && !fy_parser_get_stream_error(y->parser))
         return 0;
-    int line = 1, column = 1;
-    (void)yaml_place(ours(fy_document_root(second)), &line, &column);
-    on_error(arg, line, column, "a second document begins here; there must be one only");
-    fy_document_destroy(second);
+    if (second) {
+        int line = 1, column = 1;
+        (void)yaml_place(ours(fy_document_root(second)), &line, &column);
+        on_error(arg, line, column, "a second document begins here; there must be one only");
+        fy_document_destroy(second);
+    } else {
+        report(y, on_error, arg);
+    }
     return -EINVAL;
-}
-
-/* Returns how many there were. */
-static unsigned report(struct yaml *y, yaml_error_fn on_error, void *arg)
-{
-    unsigned count = 0;
-    void *it = NULL;
-    for (struct fy_diag_error *e; (e = fy_diag_errors_iterate(y->diag, &it)); count++)
-        on_error(arg, e->line, e->column, e->msg);
-    return count;
 }
 
 int yaml_open(const char *text, size_t len, yaml_error_fn on_error, void *arg, struct yaml **ret_yaml)
@@ -203,11 +223,10 @@ int yaml_open(const char *text, size_t len, yaml_error_fn on_error, void *arg, s
     if (!is_clean(y->text, len, on_error, arg))
         return -EINVAL;
     int r = load(y, len);
-    bool loaded = r == 0;
-    if (loaded)
+    if (r == -EINVAL)
+        report(y, on_error, arg);
+    if (r == 0)
         r = check_end(y, on_error, arg);
-    if (r == -EINVAL && report(y, on_error, arg) == 0 && !loaded)
-        return -ENOMEM; /* it fails without an error of the text's for this reason only */
     if (r == 0)
         *ret_yaml = TAKE_PTR(y);
     return r;

@@ -117,7 +117,7 @@ static void expect(const char *text, const char *errors)
 START_TEST(nothing_said_is_all_defaults)
 {
     const char *const nothings[] = {
-        "", "# a comment\n", "---\n", "~", "{}", "people:\nhouses: ~\nwell: null\ncells:\n"};
+        "", " \n\t# a comment\r\n", "...\n", "---\n", "~", "{}", "people:\nhouses: ~\nwell: null\ncells:\n"};
     for (size_t i = 0; i < ARRAY_SIZE(nothings); i++) {
         expect(nothings[i], "");
         ck_assert(town.open && town.people == 7 && town.age == 60000 && town.area == 1 << 30);
@@ -271,6 +271,7 @@ static const struct {
     {"mayor: a\0b\n", 11, "t:1:9: there is a NUL byte here\n"},
     {"a: 1\nmayor: \xff\n", 14, "t:2:8: this is not UTF-8\n"},
     {"mayor: \xc3\xb6\xc3\n", 11, "t:1:9: this is not UTF-8\n"},
+    {">0", 2, "t:1:1: this is no YAML"},
     {"mayor: \xed\xa0\x80\n", 11, "t:1:8: this is not UTF-8\n"},
 };
 

@@ -1,0 +1,85 @@
+#include "cli/command.h"
+
+#include "config/nearest.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <string.h>
+
+#define PROGRAM "entrepot"
+
+static const char statuses[] = "Exit status: 0 all is well, 1 it failed, 2 the command line is wrong.\n";
+
+static void print_usage(FILE *f, const struct command *commands)
+{
+    (void)fputs(
+        "Usage: " PROGRAM " COMMAND [ARGUMENTS]\n\n"
+        "A mirror of container registries: it fetches images once, keeps them, and serves them from its disk.\n\n"
+        "Commands:\n",
+        f);
+    for (const struct command *c = commands; c->name; c++)
+        (void)fprintf(f, "  %-14s %s\n", c->name, c->summary);
+    (void)fprintf(f, "\n" PROGRAM " COMMAND --help says more.\n%s", statuses);
+}
+
+static void print_help(const struct command *c)
+{
+    printf("Usage: " PROGRAM " %s%s%s\n\n%s\n%s", c->name, *c->arguments ? " " : "", c->arguments, c->help, statuses);
+}
+
+static bool is_help(const char *s)
+{
+    return strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0;
+}
+
+int command_main(const struct command *commands, int argc, char **argv)
+{
+    const char *name = argc > 1 ? argv[1] : "";
+    struct nearest nearest;
+    if (is_help(name) || strcmp(name, "help") == 0) {
+        print_usage(stdout, commands);
+        return command_printed();
+    }
+    if (argc < 2) {
+        print_usage(stderr, commands);
+        return STATUS_USAGE;
+    }
+    if (strcmp(name, "--version") == 0)
+        name = "version";
+    nearest_begin(&nearest, name);
+    for (const struct command *c = commands; c->name; c++) {
+        nearest_offer(&nearest, c->name);
+        if (strcmp(c->name, name) != 0)
+            continue;
+        for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+            if (is_help(argv[i])) {
+                print_help(c);
+                return command_printed();
+            }
+        return c->run(c, argc - 1, argv + 1);
+    }
+    (void)fprintf(stderr, PROGRAM ": there is no command %s", name);
+    if (nearest.name)
+        (void)fprintf(stderr, "; did you mean %s?", nearest.name);
+    (void)fputs("\n" PROGRAM " --help lists the commands.\n", stderr);
+    return STATUS_USAGE;
+}
+
+int command_misused(const struct command *self, const char *fmt, ...)
+{
+    va_list ap;
+    va_start(ap, fmt);
+    (void)fprintf(stderr, PROGRAM " %s: ", self->name);
+    (void)vfprintf(stderr, fmt, ap);
+    (void)fprintf(stderr, "\n" PROGRAM " %s --help says more.\n", self->name);
+    va_end(ap);
+    return STATUS_USAGE;
+}
+
+int command_printed(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return STATUS_OK;
+    (void)fprintf(stderr, PROGRAM ": standard output: %s\n", strerror(errno));
+    return STATUS_FAILED;
+}

@@ -1,0 +1,31 @@
+/*
+ * The sub-commands of the program: a table, its help, and the choice among them. A command is one function that reads
+ * its own arguments and returns the exit status. One thread.
+ */
+#pragma once
+
+#include "base/auto.h"
+
+#include <stdbool.h>
+
+enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+struct command {
+    const char *name;                                              /* NULL ends a table */
+    const char *arguments;                                         /* "[FILE]" */
+    const char *summary;                                           /* for the list of commands */
+    const char *help;                                              /* paragraphs that end with a newline */
+    int (*run)(const struct command *self, int argc, char **argv); /* argv[0] is the command's name */
+};
+
+/* Runs the command that argv[1] names; --help of the program and of each command, and --version, are answered here. */
+int command_main(const struct command *commands, int argc, char **argv);
+
+/* For commands. Says what is wrong with the command line; returns STATUS_USAGE. */
+int command_misused(const struct command *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* Ends what was printed to standard output; STATUS_FAILED where it did not get there. */
+MUST_CHECK int command_printed(void);
+
+int check_config_command(const struct command *self, int argc, char **argv);
+int reference_command(const struct command *self, int argc, char **argv);
+int version_command(const struct command *self, int argc, char **argv);

@@ -1,0 +1,29 @@
+#include "cli/command.h"
+#include "serve.h"
+
+static const struct command commands[] = {
+    {"serve", "[--config FILE]", "run the mirror, in the foreground",
+     "Runs the mirror until SIGTERM or SIGINT, in the foreground, as any user. Logs go to standard error.\n"
+     "\n"
+     "  --config FILE   the configuration (docs/configuration.md); without it everything has its default\n"
+     "\n"
+     "SIGTERM, SIGINT   accept nothing more, let running downloads end within server.drain_timeout, cut the rest off,\n"
+     "                  leave with status 0. A second one changes nothing.\n"
+     "SIGHUP            read the configuration and the credentials again; where they are wrong, the old ones stay.\n",
+     serve_command},
+    {"check-config", "[FILE]", "say what is wrong with a configuration",
+     "Reads a configuration, from standard input where no FILE is named, and says all that is wrong with it, each "
+     "with\n"
+     "line and column. Files that it names must be there, but for credentials, which may come later.\n",
+     check_config_command},
+    {"reference", "", "print all options of the configuration, as Markdown",
+     "Prints what may stand in a configuration, with types, limits and defaults: docs/configuration.md.\n",
+     reference_command},
+    {"version", "", "print the version", "Prints the name and version of the program. --version does the same.\n",
+     version_command},
+    {NULL}};
+
+int main(int argc, char **argv)
+{
+    return command_main(commands, argc, argv);
+}

@@ -1,0 +1,255 @@
+#include "serve.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "blobstore/blobstore.h"
+#include "cli/command.h"
+#include "config/config.h"
+#include "mirror/mirror.h"
+#include "server/server.h"
+#include "upstream/upstream.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/resource.h>
+
+/*
+ *   start: configuration → store → upstream → mirror → server
+ *   stop:  server (drains) → upstream's jobs → mirror → upstream → store
+ *
+ * A floor that was not started is NULL and is passed over by the stop.
+ */
+struct service {
+    const char *file; /* NULL: everything has its default */
+    struct blobstore *store;
+    struct upstream *upstream;
+    struct mirror *mirror;
+    struct server *server;
+    /* What each floor refers to. The server keeps that of the start; a reload gives the others a new one. */
+    struct config *of_server, *of_upstream, *of_mirror;
+};
+
+/* ------------------------------------------------------------------ configuration */
+
+static void log_lines(enum log_level level, const char *event, struct buf *lines)
+{
+    char *rest = lines->data;
+    for (char *line; rest && (line = strsep(&rest, "\n"));)
+        if (*line)
+            log_event(level, event, LOG_S("error", line));
+}
+
+static int load(const char *file, struct config **ret_config)
+{
+    AUTO_BUF struct buf errors = BUF_INIT(MIB);
+    int r = file ? config_load(file, ret_config, &errors) : config_default(ret_config);
+    if (r < 0 && errors.len == 0)
+        log_event(LOG_ERROR, "config", LOG_S("file", file), LOG_S("error", strerror(-r)));
+    log_lines(LOG_ERROR, "config", &errors);
+    return r;
+}
+
+static void configure_log(const struct config *c)
+{
+    static const enum log_level levels[] = {[CONFIG_LOG_ERROR] = LOG_ERROR,
+                                            [CONFIG_LOG_WARN] = LOG_WARN,
+                                            [CONFIG_LOG_INFO] = LOG_INFO,
+                                            [CONFIG_LOG_DEBUG] = LOG_DEBUG};
+    log_configure(levels[c->log.level], c->log.format == CONFIG_LOG_JSON ? LOG_JSON : LOG_TEXT);
+}
+
+/* Gives a floor another configuration, and frees its old one if no other floor has it. */
+static void refer(struct service *s, struct config **slot, struct config *config)
+{
+    struct config *old = *slot;
+    *slot = config;
+    if (old != s->of_server && old != s->of_upstream && old != s->of_mirror)
+        config_destroy(old);
+}
+
+static void log_restart_keys(const struct service *s, const struct config *now)
+{
+    AUTO_BUF struct buf keys = BUF_INIT(4 * KIB);
+    if (config_restart_keys(s->of_server, now, &keys) == 0 && keys.len > 0)
+        log_event(LOG_WARN, "restart_needed", LOG_S("keys", keys.data));
+}
+
+static void reload(struct service *s)
+{
+    struct config *config;
+    AUTO_BUF struct buf errors = BUF_INIT(MIB);
+    int r = load(s->file, &config);
+    if (r < 0) {
+        log_event(LOG_ERROR, "reload", LOG_S("result", "failed, the old configuration stays"));
+        return;
+    }
+    configure_log(config);
+    log_restart_keys(s, config);
+    /* The upstream first, which then knows every registry that the mirror may ask it for. */
+    r = upstream_reload(s->upstream, config, &errors);
+    log_lines(LOG_WARN, "credentials", &errors);
+    if (r == 0) {
+        refer(s, &s->of_upstream, config);
+        r = mirror_reload(s->mirror, config);
+        if (r == 0)
+            refer(s, &s->of_mirror, config);
+    } else {
+        config_destroy(config);
+    }
+    if (r < 0)
+        log_event(LOG_ERROR, "reload", LOG_S("result", "failed"), LOG_S("error", strerror(-r)));
+    else
+        log_event(LOG_INFO, "reload", LOG_S("result", "done"));
+}
+
+/* ------------------------------------------------------------------ start */
+
+/* A connection and the file that it is sent, and what the floors have open themselves. */
+static void raise_open_files(const struct config *c)
+{
+    struct rlimit limit;
+    rlim_t wanted = 2 * (rlim_t)c->server.max_connections + 1024;
+    if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+        return;
+    limit.rlim_cur = limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur < wanted)
+        log_event(LOG_WARN, "open_files", LOG_U("limit", limit.rlim_cur), LOG_U("wanted", wanted));
+}
+
+static int open_store(struct service *s)
+{
+    const char *path = s->of_server->store.path;
+    const struct blobstore_options options = {.root = path};
+    struct blobstore_report report = {0};
+    int64_t began = clock_monotonic_ms();
+    int r = blobstore_open(&options, &s->store, &report);
+    if (r < 0) {
+        log_event(LOG_ERROR, "store", LOG_S("path", path),
+                  LOG_S("error", r == -EBUSY ? "another process is using this store" : strerror(-r)));
+        return r;
+    }
+    log_event(report.rebuilt ? LOG_WARN : LOG_INFO, "store", LOG_S("path", path), LOG_U("blobs", report.blobs),
+              LOG_U("bytes", report.bytes), LOG_S("last_stop", report.clean ? "clean" : "unclean"),
+              LOG_S("rebuilt", report.rebuilt ? report.rebuilt_why : NULL), LOG_U("adopted", report.adopted),
+              LOG_U("dropped", report.dropped), LOG_U("partials", report.partials),
+              LOG_U("partial_bytes", report.partial_bytes), LOG_U("discarded", report.discarded),
+              LOG_I("ms", clock_monotonic_ms() - began));
+    return 0;
+}
+
+static int start_floors(struct service *s)
+{
+    AUTO_BUF struct buf errors = BUF_INIT(MIB);
+    struct config *config = s->of_server;
+    int r = open_store(s);
+    if (r < 0)
+        return r;
+    r = upstream_start(config, &errors, &s->upstream);
+    log_lines(LOG_WARN, "credentials", &errors);
+    if (r < 0) {
+        log_event(LOG_ERROR, "upstream", LOG_S("error", strerror(-r)));
+        return r;
+    }
+    const struct mirror_options options = {.config = config, .store = s->store, .upstream = s->upstream};
+    r = mirror_start(&options, &s->mirror);
+    if (r < 0) {
+        log_event(LOG_ERROR, "mirror", LOG_S("error", strerror(-r)));
+        return r;
+    }
+    buf_reset(&errors);
+    r = server_start(config, s->mirror, &s->server, &errors);
+    if (r < 0)
+        log_event(LOG_ERROR, "server", LOG_S("error", errors.len ? errors.data : strerror(-r)));
+    return r;
+}
+
+static int start(struct service *s)
+{
+    struct config *config;
+    int r = load(s->file, &config);
+    if (r < 0)
+        return r;
+    s->of_server = s->of_upstream = s->of_mirror = config;
+    configure_log(config);
+    r = log_start();
+    if (r < 0) {
+        log_event(LOG_ERROR, "log", LOG_S("error", strerror(-r)));
+        return r;
+    }
+    log_event(LOG_INFO, "start", LOG_S("version", ENTREPOT_VERSION), LOG_S("config", s->file),
+              LOG_U("registries", config->registry_count), LOG_U("threads", config->server.threads));
+    raise_open_files(config);
+    return start_floors(s);
+}
+
+/* ------------------------------------------------------------------ run and stop */
+
+/* SIGTERM and SIGINT end it. They are blocked in every thread, and stay so: a second one does not disturb the stop. */
+static void run(struct service *s, const sigset_t *signals)
+{
+    for (;;) {
+        int sig = sigwaitinfo(signals, NULL);
+        if (sig == SIGHUP) {
+            reload(s);
+        } else if (sig == SIGTERM || sig == SIGINT) {
+            log_event(LOG_INFO, "stopping", LOG_S("signal", sig == SIGTERM ? "SIGTERM" : "SIGINT"));
+            return;
+        }
+    }
+}
+
+static void stop(struct service *s)
+{
+    server_stop(s->server);
+    if (s->upstream)
+        upstream_stop(s->upstream);
+    mirror_stop(s->mirror);
+    upstream_destroy(s->upstream);
+    blobstore_close(s->store);
+    refer(s, &s->of_server, NULL);
+    refer(s, &s->of_upstream, NULL);
+    refer(s, &s->of_mirror, NULL);
+}
+
+static int serve(const char *file)
+{
+    struct service s = {.file = file};
+    sigset_t signals;
+    (void)sigemptyset(&signals);
+    (void)sigaddset(&signals, SIGTERM);
+    (void)sigaddset(&signals, SIGINT);
+    (void)sigaddset(&signals, SIGHUP);
+    (void)pthread_sigmask(SIG_BLOCK, &signals, NULL); /* before there are threads: all of them inherit it */
+    (void)signal(SIGPIPE, SIG_IGN);
+
+    int r = start(&s);
+    if (r == 0)
+        run(&s, &signals);
+    int64_t began = clock_monotonic_ms();
+    stop(&s);
+    if (r == 0)
+        log_event(LOG_INFO, "stopped", LOG_I("ms", clock_monotonic_ms() - began));
+    log_stop();
+    return r < 0 ? STATUS_FAILED : STATUS_OK;
+}
+
+int serve_command(const struct command *self, int argc, char **argv)
+{
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'}, {0}};
+    const char *file = NULL;
+    opterr = 0;
+    for (int o; (o = getopt_long(argc, argv, ":c:", options, NULL)) != -1;) {
+        if (o == ':')
+            return command_misused(self, "%s needs a value", argv[optind - 1]);
+        if (o != 'c')
+            return command_misused(self, "there is no option %s", argv[optind - 1]);
+        file = optarg;
+    }
+    if (optind < argc)
+        return command_misused(self, "%s: the configuration is named by --config", argv[optind]);
+    return serve(file);
+}

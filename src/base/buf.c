@@ -29,6 +29,7 @@ void buf_cut(struct buf *b, size_t len)
 
 int buf_reserve(struct buf *b, size_t more)
 {
+    assert(b->max < SIZE_MAX); /* a maximum that is none */
     if (more > b->max || b->len > b->max - more)
         return -EFBIG;
     size_t need = b->len + more + 1;

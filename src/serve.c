@@ -87,7 +87,6 @@ static void reload(struct service *s)
         log_event(LOG_ERROR, "reload", LOG_S("result", "failed, the old configuration stays"));
         return;
     }
-    configure_log(config);
     log_restart_keys(s, config);
     /* The upstream first, which then knows every registry that the mirror may ask it for. */
     r = upstream_reload(s->upstream, config, &errors);
@@ -100,10 +99,12 @@ static void reload(struct service *s)
     } else {
         config_destroy(config);
     }
-    if (r < 0)
+    if (r < 0) {
         log_event(LOG_ERROR, "reload", LOG_S("result", "failed"), LOG_S("error", strerror(-r)));
-    else
-        log_event(LOG_INFO, "reload", LOG_S("result", "done"));
+        return;
+    }
+    log_event(LOG_INFO, "reload", LOG_S("result", "done"));
+    configure_log(config);
 }
 
 /* ------------------------------------------------------------------ start */

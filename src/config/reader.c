@@ -1,5 +1,6 @@
 #include "config/reader.h"
 
+#include "base/limits.h"
 #include "base/utf8.h"
 #include "config/config.h"
 #include "config/nearest.h"
@@ -44,8 +45,8 @@ static int add_quoted(struct buf *b, const char *s)
 {
     char cut[QUOTE_MAX + 4];
     size_t len = 0;
-    while (s[len] && len + utf8_length(s + len) <= QUOTE_MAX)
-        len += utf8_length(s + len); /* all text is valid: reader_open() */
+    for (size_t n; s[len] && (n = utf8_length(s + len)) > 0 && len + n <= QUOTE_MAX;)
+        len += n;
     memcpy(cut, s, len);
     memcpy(cut + len, s[len] ? "..." : "", s[len] ? 4 : 1);
     return buf_add_json(b, cut);
@@ -99,7 +100,7 @@ static void add_error(struct reader *r, const struct where *w, const char *fmt, 
     for (const struct where *at = w; at; at = at->up)
         if (yaml_place(at->node, &line, &column) || yaml_place(at->key_node, &line, &column))
             break;
-    AUTO_BUF struct buf b = BUF_INIT(4 * SCHEMA_TEXT_MAX);
+    AUTO_BUF struct buf b = BUF_INIT(16 * KIB);
     int e = add_path(&b, w);
     if (e == 0 && w->up)
         e = buf_adds(&b, ": ");
@@ -169,11 +170,13 @@ static const char *get_text(struct reader *r, const struct where *w, const char 
         error(r, w, "is longer than %d bytes", SCHEMA_TEXT_MAX);
         return NULL;
     }
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)s[i] < ' ' || s[i] == 0x7f) {
-            error(r, w, "contains a control character");
+    for (size_t i = 0, n; i < len; i += n) {
+        n = utf8_length(s + i);
+        if (n == 0 || (unsigned char)s[i] < ' ' || s[i] == 0x7f) { /* by an escape: "\0", "\ud800" */
+            error(r, w, "contains a control character, or what is no character");
             return NULL;
         }
+    }
     return s;
 }
 

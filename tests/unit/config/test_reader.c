@@ -173,7 +173,7 @@ static const struct {
 } wrongs[] = {
     {"peple: 1\n", "t:1:1: peple: unknown key; did you mean \"people\"?\n"},
     {"zzz: 1\n", "t:1:1: zzz: unknown key\n"},
-    {"\"a\\tb\": 1\n", "t:1:1: contains a control character\n"},
+    {"\"a\\tb\": 1\n", "t:1:1: contains a control character, or what is no character\n"},
     {"a b: 1\n", "t:1:1: \"a b\": unknown key\n"},
     {"<<: {people: 1}\n", "t:1:1: \"<<\": unknown key\n"},
     {"well:\n  depth: 1\n  depht: 2\n", "t:3:3: well.depht: unknown key; did you mean \"depth\"?\n"},
@@ -218,8 +218,9 @@ static const struct {
     {"season: 1\n", "t:1:9: season: \"1\" is none of spring, summer\n"},
     {"mayor: ''\n", "t:1:8: mayor: must not be empty\n"},
     {"mayor: Ann\n", "t:1:8: mayor: must be lower case\n"},
-    {"mayor: \"a\\0b\"\n", "t:1:8: mayor: contains a control character\n"},
-    {"mayor: |\n  a\n  b\n", "t:2:1: mayor: contains a control character\n"},
+    {"mayor: \"a\\0b\"\n", "t:1:8: mayor: contains a control character, or what is no character\n"},
+    {"mayor: \"\\ud800\"\n", NULL},
+    {"mayor: |\n  a\n  b\n", "t:2:1: mayor: contains a control character, or what is no character\n"},
     {"gates: [a, , b]\n", NULL},
     {"gates: [~, B, {}]\n", "t:1:9: gates[0]: must not be empty\n"
                             "t:1:12: gates[1]: must be lower case\n"

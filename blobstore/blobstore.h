@@ -5,8 +5,8 @@
  * batch at a time a store). Calls that wait for the disk say so; the others take microseconds. The library starts no
  * thread and does not log: it returns 0 or a negative errno, and what it found at start in a report.
  *
- * Errors with one meaning everywhere: -ENOENT not stored, -EBADMSG damaged, -ENOSPC no room (disk or index), -EBUSY in use
- * by somebody else, -EFBIG over a limit, -EIO the disk or the index failed.
+ * Errors with one meaning everywhere: -ENOENT not stored, -EBADMSG damaged, -ENOSPC no room (disk or index), -EBUSY in
+ * use by somebody else, -EFBIG over a limit, -EIO the disk or the index failed.
  *
  * On disk: docs/store-format.md. Order to publish: file durable → name in place → index committed. Order to remove:
  * index committed → name gone. A file that somebody may be reading is never truncated.
@@ -37,14 +37,14 @@ struct blobstore_options {
 
 /* What opening found and mended. */
 struct blobstore_report {
-    bool clean;                    /* the last stop was orderly */
-    bool rebuilt;                  /* the index was lost, unreadable or of another version: made anew from the files */
-    char rebuilt_why[128];         /* empty, or the cause in words */
-    uint64_t blobs, bytes;         /* stored now */
-    uint64_t adopted;              /* files that had no record and have one now */
-    uint64_t dropped;              /* records that had no file, or one of another size */
+    bool clean;            /* the last stop was orderly */
+    bool rebuilt;          /* the index was lost, unreadable or of another version: made anew from the files */
+    char rebuilt_why[128]; /* empty, or the cause in words */
+    uint64_t blobs, bytes; /* stored now */
+    uint64_t adopted;      /* files that had no record that fits them and have one now */
+    uint64_t dropped;      /* records that had no file, or one with other bytes */
     uint64_t partials, partial_bytes; /* unfinished writes that can be resumed */
-    uint64_t discarded;            /* files that were none of ours or empty, removed or set aside */
+    uint64_t discarded;               /* files that were none of ours, empty, or wrong: removed or set aside */
 };
 
 /* Waits for the disk; takes the exclusive lock. -EBUSY: another process has the store. -EINVAL: bad options. */
@@ -63,8 +63,8 @@ struct blobstore_info {
 };
 
 MUST_CHECK int blobstore_stat(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info);
-/* An open descriptor, which the caller owns. Size, inode, mtime and ctime are held against the record: a file that is not
- * the one that was published is -EBADMSG, and no longer stored from then on. */
+/* An open descriptor, which the caller owns. Size, inode, mtime and ctime are held against the record: a file that is
+ * not the one that was published is -EBADMSG, and no longer stored from then on. */
 MUST_CHECK int blobstore_get(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info,
                              int *ret_fd);
 /* Up to `max` blobs in the order of their digests, those after `after` (NULL: from the start). */
@@ -72,7 +72,8 @@ MUST_CHECK int blobstore_list(struct blobstore *store, const struct digest *afte
                               size_t max, size_t *ret_count);
 /* Waits for the disk (a commit). Open descriptors stay good. */
 MUST_CHECK int blobstore_remove(struct blobstore *store, const struct digest *digest);
-/* Notes that the blob was used now; in memory, cheap, written by the next blobstore_flush_touches(), lossy in a crash. */
+/* Notes that the blob was used now; in memory, cheap, written by the next blobstore_flush_touches(), lossy in a crash.
+ */
 void blobstore_touch(struct blobstore *store, const struct digest *digest);
 MUST_CHECK int blobstore_flush_touches(struct blobstore *store); /* waits for the disk */
 
@@ -89,7 +90,8 @@ MUST_CHECK int blobstore_flush_touches(struct blobstore *store); /* waits for th
  */
 enum blobstore_keep { BLOBSTORE_DISCARD, BLOBSTORE_KEEP };
 
-/* *ret_length: bytes that are there already from an earlier attempt (to be hashed by the caller before it relies on them). */
+/* *ret_length: bytes that are there already from an earlier attempt (to be hashed by the caller before it relies on
+ * them). */
 MUST_CHECK int blobstore_writer_open(struct blobstore *store, const struct digest *digest,
                                      struct blobstore_writer **ret_writer, uint64_t *ret_length);
 /* Asks the file system for room for `size` bytes in all; the length stays. -ENOSPC; 0 where it cannot tell. */
@@ -104,8 +106,11 @@ void blobstore_writer_close(struct blobstore_writer *w, enum blobstore_keep keep
 
 /* ------------------------------------------------------------------ records */
 
-/* Small facts of the caller's own, kept beside the blobs and committed with them. Keys up to 400 bytes, values up to
- * 4 KiB (-EFBIG). What a rebuild from the files cannot bring back. The numbers are on disk. */
+#define BLOBSTORE_KEY_MAX 400
+#define BLOBSTORE_VALUE_MAX 4096
+
+/* Small facts of the caller's own, kept beside the blobs and committed with them. Longer keys or values are -EFBIG,
+ * empty keys -EINVAL. What a rebuild from the files cannot bring back. The numbers are on disk. */
 enum blobstore_table {
     BLOBSTORE_TAGS = 1,
     BLOBSTORE_MANIFESTS = 2,
@@ -118,10 +123,11 @@ enum blobstore_table {
 };
 
 /* Replaces the contents of `value`. */
-MUST_CHECK int blobstore_record_get(struct blobstore *store, enum blobstore_table table, const void *key, size_t key_len,
-                                    struct buf *value);
-/* Calls `each` for the records whose key begins with `prefix`, in the order of their keys, until it returns other than 0,
- * which is then returned. `each` runs inside a read transaction: it copies what it needs and calls nothing of the store. */
+MUST_CHECK int blobstore_record_get(struct blobstore *store, enum blobstore_table table, const void *key,
+                                    size_t key_len, struct buf *value);
+/* Calls `each` for the records whose key begins with `prefix`, in the order of their keys, until it returns other than
+ * 0, which is then returned. `each` runs inside a read transaction: it copies what it needs and calls nothing of the
+ * store. */
 typedef int (*blobstore_record_fn)(void *arg, const void *key, size_t key_len, const void *value, size_t value_len);
 MUST_CHECK int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, const void *prefix,
                                      size_t prefix_len, blobstore_record_fn each, void *arg);
@@ -134,8 +140,8 @@ MUST_CHECK int blobstore_record_scan(struct blobstore *store, enum blobstore_tab
  * A publish that fails does not poison the batch (the blob is left out): its result is its own.
  */
 MUST_CHECK int blobstore_batch_begin(struct blobstore *store, struct blobstore_batch **ret_batch);
-/* Makes the writer's file durable and puts it in its place (waits for the disk, with no transaction open). The caller has
- * verified the digest. Where the blob is stored already, the new file is dropped and the call succeeds. */
+/* Makes the writer's file durable and puts it in its place (waits for the disk, with no transaction open). The caller
+ * has verified the digest. Where the blob is stored already, the new file is dropped and the call succeeds. */
 MUST_CHECK int blobstore_batch_publish(struct blobstore_batch *b, struct blobstore_writer *w);
 void blobstore_batch_put(struct blobstore_batch *b, enum blobstore_table table, const void *key, size_t key_len,
                          const void *value, size_t value_len);

@@ -1,0 +1,235 @@
+/*
+ * Many changes, one commit. What a batch is asked to do is kept in memory, encoded one after the other, and done in one
+ * transaction at the commit: so none is open while files are made durable, and the first error can stick.
+ *
+ * A publish puts the file in its place at once; its record follows with the commit. Until then nobody can see it, since
+ * the index decides what is stored.
+ */
+#include "blobstore/store.h"
+
+#include "base/clock.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+
+#define BATCH_BYTES (16ULL << 20) /* some 200,000 publishes, or 4,000 records of the largest size */
+#define FANS 256
+
+enum op_kind { OP_PUBLISH, OP_PUT, OP_DELETE };
+
+/* In the buffer, followed by key and value. */
+struct op {
+    enum op_kind kind;
+    enum blobstore_table table;
+    size_t key_len, value_len;
+};
+
+struct publish {
+    struct digest digest;
+    struct blob_record record;
+};
+
+struct blobstore_batch {
+    struct blobstore *store;
+    int error; /* the first, which sticks */
+    struct buf ops;
+    bool published;                 /* something was put in its place */
+    bool fans[DIGEST_SHA512][FANS]; /* directories that are not durable yet, by algorithm - 1 */
+};
+
+int blobstore_batch_begin(struct blobstore *store, struct blobstore_batch **ret_batch)
+{
+    if (index_has_failed(store->index))
+        return -EIO; /* rather than files that get no record */
+    struct blobstore_batch *b = calloc(1, sizeof(*b));
+    if (!b)
+        return -ENOMEM;
+    if (atomic_exchange(&store->batch_open, true)) {
+        free(b);
+        return -EBUSY;
+    }
+    b->store = store;
+    b->ops = BUF_INIT(BATCH_BYTES);
+    *ret_batch = b;
+    return 0;
+}
+
+static int add_op(struct blobstore_batch *b, const struct op *op, const void *key, const void *value)
+{
+    int r = buf_reserve(&b->ops, sizeof(*op) + op->key_len + op->value_len);
+    if (r == 0)
+        r = buf_add(&b->ops, op, sizeof(*op));
+    if (r == 0)
+        r = buf_add(&b->ops, key, op->key_len);
+    if (r == 0)
+        r = buf_add(&b->ops, value, op->value_len);
+    return r;
+}
+
+/* ------------------------------------------------------------------ publish */
+
+/* Under `names`. A name that is taken by a file with a fitting record: -EEXIST, the blob is stored. By one without
+ * (left by a batch that was not committed): ours, which is known to be good, takes its place; who reads the other reads
+ * on. */
+static int move_in_locked(struct blobstore *store, const struct digest *digest, int fd, struct blob_facts *ret_facts)
+{
+    int r = place_publish(&store->place, digest, fd, false, ret_facts);
+    if (r != -EEXIST)
+        return r;
+    struct found_blob found;
+    r = store_open_blob(store, digest, &found);
+    if (r == 0) {
+        (void)close(found.fd);
+        return -EEXIST;
+    }
+    if (r == -EBADMSG)
+        r = store_condemn(store, digest);
+    if (r < 0 && r != -ENOENT)
+        return r;
+    return place_publish(&store->place, digest, fd, true, ret_facts);
+}
+
+int blobstore_batch_publish(struct blobstore_batch *b, struct blobstore_writer *w)
+{
+    assert(writer_store(w) == b->store && !writer_is_published(w));
+    if (b->error < 0)
+        return b->error;
+    const struct digest *digest = writer_digest(w);
+    struct op op = {.kind = OP_PUBLISH, .value_len = sizeof(struct publish)};
+    int r = buf_reserve(&b->ops, sizeof(op) + op.value_len); /* so that nothing can fail once the name is given */
+    if (r == 0)
+        r = writer_sync(w);
+    if (r < 0)
+        return r;
+
+    struct blob_facts facts;
+    (void)pthread_mutex_lock(&b->store->names);
+    r = move_in_locked(b->store, digest, blobstore_writer_fd(w), &facts);
+    (void)pthread_mutex_unlock(&b->store->names);
+    if (r == -EEXIST) {
+        (void)place_remove_partial(&b->store->place, digest);
+        writer_set_published(w);
+        return 0;
+    }
+    if (r < 0)
+        return r == -EDQUOT ? -ENOSPC : r;
+    writer_set_published(w);
+    b->published = true;
+    b->fans[digest->algorithm - 1][digest->raw[0]] = true;
+    int64_t now = clock_real_ms();
+    struct publish publish = {
+        .digest = *digest,
+        .record = {.size = facts.size, .file = facts, .stored_at = now, .verified_at = now},
+    };
+    return add_op(b, &op, NULL, &publish);
+}
+
+/* ------------------------------------------------------------------ records */
+
+static int check_lengths(size_t key_len, size_t value_len)
+{
+    if (key_len == 0)
+        return -EINVAL;
+    return key_len > BLOBSTORE_KEY_MAX || value_len > BLOBSTORE_VALUE_MAX ? -EFBIG : 0;
+}
+
+static void change(struct blobstore_batch *b, const struct op *op, const void *key, const void *value)
+{
+    assert(op->table >= BLOBSTORE_TAGS && op->table < BLOBSTORE_TABLES);
+    if (b->error == 0)
+        b->error = check_lengths(op->key_len, op->value_len);
+    if (b->error == 0)
+        b->error = add_op(b, op, key, value);
+}
+
+void blobstore_batch_put(struct blobstore_batch *b, enum blobstore_table table, const void *key, size_t key_len,
+                         const void *value, size_t value_len)
+{
+    struct op op = {.kind = OP_PUT, .table = table, .key_len = key_len, .value_len = value_len};
+    change(b, &op, key, value);
+}
+
+void blobstore_batch_delete(struct blobstore_batch *b, enum blobstore_table table, const void *key, size_t key_len)
+{
+    struct op op = {.kind = OP_DELETE, .table = table, .key_len = key_len};
+    change(b, &op, key, NULL);
+}
+
+/* ------------------------------------------------------------------ the end */
+
+static void destroy(struct blobstore_batch *b)
+{
+    buf_finish(&b->ops);
+    atomic_store(&b->store->batch_open, false);
+    free(b);
+}
+
+static int sync_fans(struct blobstore_batch *b)
+{
+    for (int a = DIGEST_SHA256; a <= DIGEST_SHA512; a++)
+        for (int fan = 0; fan < FANS; fan++) {
+            int r = b->fans[a - 1][fan] ? place_sync_fan(&b->store->place, (enum digest_algorithm)a, (uint8_t)fan) : 0;
+            if (r < 0)
+                return r;
+        }
+    return 0;
+}
+
+static void apply(struct index_txn *t, const struct buf *ops)
+{
+    for (size_t at = 0; at < ops->len;) {
+        struct op op;
+        memcpy(&op, ops->data + at, sizeof(op));
+        const char *key = ops->data + at + sizeof(op);
+        const char *value = key + op.key_len;
+        at += sizeof(op) + op.key_len + op.value_len;
+        struct publish publish;
+        switch (op.kind) {
+        case OP_PUBLISH:
+            memcpy(&publish, value, sizeof(publish));
+            catalog_put(t, &publish.digest, &publish.record);
+            break;
+        case OP_PUT:
+            index_put(t, index_record_table(op.table), key, op.key_len, value, op.value_len);
+            break;
+        case OP_DELETE:
+            index_delete(t, index_record_table(op.table), key, op.key_len);
+            break;
+        }
+    }
+}
+
+static int commit(struct blobstore_batch *b)
+{
+    AUTO_INDEX_TXN struct index_txn t = {0};
+    int r = b->error;
+    if (r == 0)
+        r = sync_fans(b);
+    if (r == 0 && b->ops.len > 0) {
+        r = index_begin_write(b->store->index, &t);
+        if (r == 0) {
+            apply(&t, &b->ops);
+            r = index_commit(&t);
+        }
+    }
+    return r;
+}
+
+int blobstore_batch_commit(struct blobstore_batch *b)
+{
+    int r = commit(b);
+    if (r < 0 && b->published)
+        atomic_store(&b->store->untidy, true);
+    destroy(b);
+    return r;
+}
+
+void blobstore_batch_abort(struct blobstore_batch *b)
+{
+    if (!b)
+        return;
+    if (b->published)
+        atomic_store(&b->store->untidy, true);
+    destroy(b);
+}

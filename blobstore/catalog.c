@@ -1,0 +1,104 @@
+#include "blobstore/catalog.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define STATE_KEY "state"
+#define TOTALS_KEY "totals"
+
+int catalog_find(struct index_txn *t, const struct digest *digest, struct blob_record *ret_record)
+{
+    uint8_t key[BLOB_KEY_MAX];
+    const void *value;
+    size_t len;
+    int r = index_find(t, INDEX_BLOBS, key, blob_key_encode(digest, key), &value, &len);
+    return r == 0 ? blob_record_decode(value, len, ret_record) : r;
+}
+
+int64_t catalog_used_at(struct index_txn *t, const struct digest *digest)
+{
+    uint8_t key[BLOB_KEY_MAX];
+    const void *value;
+    size_t len;
+    int64_t used_at = 0;
+    if (index_find(t, INDEX_ACCESS, key, blob_key_encode(digest, key), &value, &len) < 0 ||
+        access_record_decode(value, len, &used_at) < 0)
+        return 0;
+    return used_at;
+}
+
+static uint64_t total_bytes(struct index_txn *t)
+{
+    struct totals_record totals = {0};
+    const void *value;
+    size_t len;
+    if (index_find(t, INDEX_META, TOTALS_KEY, strlen(TOTALS_KEY), &value, &len) < 0 ||
+        totals_record_decode(value, len, &totals) < 0)
+        return 0;
+    return totals.bytes;
+}
+
+void catalog_set_bytes(struct index_txn *t, uint64_t bytes)
+{
+    uint8_t value[TOTALS_RECORD_SIZE];
+    totals_record_encode(&(struct totals_record){.bytes = bytes}, value);
+    index_put(t, INDEX_META, TOTALS_KEY, strlen(TOTALS_KEY), value, sizeof(value));
+}
+
+/* The bytes that the record of this blob has in the totals. */
+static uint64_t counted_bytes(struct index_txn *t, const struct digest *digest)
+{
+    struct blob_record record;
+    return catalog_find(t, digest, &record) == 0 ? record.size : 0;
+}
+
+void catalog_put(struct index_txn *t, const struct digest *digest, const struct blob_record *record)
+{
+    uint8_t key[BLOB_KEY_MAX], value[BLOB_RECORD_SIZE];
+    uint64_t bytes = total_bytes(t) - counted_bytes(t, digest) + record->size;
+    blob_record_encode(record, value);
+    index_put(t, INDEX_BLOBS, key, blob_key_encode(digest, key), value, sizeof(value));
+    catalog_set_bytes(t, bytes);
+}
+
+void catalog_delete(struct index_txn *t, const struct digest *digest)
+{
+    uint8_t key[BLOB_KEY_MAX];
+    size_t len = blob_key_encode(digest, key);
+    uint64_t bytes = total_bytes(t) - counted_bytes(t, digest);
+    index_delete(t, INDEX_BLOBS, key, len);
+    index_delete(t, INDEX_ACCESS, key, len);
+    catalog_set_bytes(t, bytes);
+}
+
+void catalog_put_used_at(struct index_txn *t, const struct digest *digest, int64_t used_at)
+{
+    uint8_t key[BLOB_KEY_MAX], value[ACCESS_RECORD_SIZE];
+    access_record_encode(used_at, value);
+    index_put(t, INDEX_ACCESS, key, blob_key_encode(digest, key), value, sizeof(value));
+}
+
+int catalog_totals(struct index_txn *t, struct catalog_totals *ret_totals)
+{
+    uint64_t blobs;
+    int r = index_count(t, INDEX_BLOBS, &blobs);
+    if (r < 0)
+        return r;
+    *ret_totals = (struct catalog_totals){.blobs = blobs, .bytes = total_bytes(t)};
+    return 0;
+}
+
+int catalog_state(struct index_txn *t, struct state_record *ret_state)
+{
+    const void *value;
+    size_t len;
+    int r = index_find(t, INDEX_META, STATE_KEY, strlen(STATE_KEY), &value, &len);
+    return r == 0 ? state_record_decode(value, len, ret_state) : r;
+}
+
+void catalog_set_state(struct index_txn *t, const struct state_record *state)
+{
+    uint8_t value[STATE_RECORD_SIZE];
+    state_record_encode(state, value);
+    index_put(t, INDEX_META, STATE_KEY, strlen(STATE_KEY), value, sizeof(value));
+}

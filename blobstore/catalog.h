@@ -1,0 +1,30 @@
+/*
+ * What the index says of blobs: their records, the totals that go with them, and how the store was left. Within a
+ * transaction of the caller's (index.h); a put or delete keeps the totals right, and its errors stick to the
+ * transaction.
+ */
+#pragma once
+
+#include "base/digest.h"
+#include "blobstore/index.h"
+#include "blobstore/records.h"
+
+struct catalog_totals {
+    uint64_t blobs, bytes;
+};
+
+/* -ENOENT: no record. -EBADMSG: one that cannot be read. */
+MUST_CHECK int catalog_find(struct index_txn *t, const struct digest *digest, struct blob_record *ret_record);
+/* 0 where no use was ever written down. */
+int64_t catalog_used_at(struct index_txn *t, const struct digest *digest);
+void catalog_put(struct index_txn *t, const struct digest *digest, const struct blob_record *record);
+/* With its access time. */
+void catalog_delete(struct index_txn *t, const struct digest *digest);
+void catalog_put_used_at(struct index_txn *t, const struct digest *digest, int64_t used_at);
+
+MUST_CHECK int catalog_totals(struct index_txn *t, struct catalog_totals *ret_totals);
+/* After a count of all records; catalog_put() and catalog_delete() go on from there. */
+void catalog_set_bytes(struct index_txn *t, uint64_t bytes);
+/* -ENOENT: nobody has left it yet. -EBADMSG: cannot be read. */
+MUST_CHECK int catalog_state(struct index_txn *t, struct state_record *ret_state);
+void catalog_set_state(struct index_txn *t, const struct state_record *state);

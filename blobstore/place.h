@@ -1,0 +1,109 @@
+/*
+ * Where content is: the directory tree of a store. The rest of the library reaches content through these calls alone,
+ * so that another kind of place (an object store) can stand beside this one. Knows no index: which file may be believed
+ * is the caller's business.
+ *
+ * Threads: any. Calls that change names are serialized by the caller (`names` of struct blobstore), but for those of
+ * partial files, each of which belongs to one writer. Everything is done relative to descriptors that stay open.
+ */
+#pragma once
+
+#include "base/auto.h"
+#include "base/digest.h"
+#include "blobstore/records.h"
+
+#include <dirent.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct place {
+    int root, lock, blobs, partial, quarantine; /* -1: not open */
+};
+
+#define PLACE_CLOSED ((struct place){-1, -1, -1, -1, -1})
+
+/* What is put away in quarantine/ at most; the oldest goes first. Enough to look into, too little to fill a disk. */
+#define QUARANTINE_BYTES (1ULL << 30)
+#define QUARANTINE_FILES 64
+
+/* Makes the tree where it is not there, and locks it. *ret_fresh: there was none. -EBUSY: another process has it. */
+MUST_CHECK int place_open(struct place *p, const char *root, bool *ret_fresh);
+void place_close(struct place *p);
+/* Facts of a file that nobody changes: its inode and ctime are others where the whole tree is a copy. */
+MUST_CHECK int place_witness(const struct place *p, struct blob_facts *ret_facts);
+
+/* ------------------------------------------------------------------ blobs */
+
+/* -ENOENT: no such name, or not a file. */
+MUST_CHECK int place_open_blob(const struct place *p, const struct digest *digest, int *ret_fd,
+                               struct blob_facts *ret_facts);
+/* Gives the partial file, which `fd` is open on, the name of its blob. Its bytes must be durable; the name is when
+ * place_sync_fan() has returned. -EEXIST: the name is taken and `replace` is not set. On failure it is still partial.
+ */
+MUST_CHECK int place_publish(const struct place *p, const struct digest *digest, int fd, bool replace,
+                             struct blob_facts *ret_facts);
+/* Blobs are spread over directories by the first byte of their digest. */
+MUST_CHECK int place_sync_fan(const struct place *p, enum digest_algorithm algorithm, uint8_t fan);
+MUST_CHECK int place_remove_blob(const struct place *p, const struct digest *digest);
+
+/* ------------------------------------------------------------------ what does not belong among the blobs */
+
+/* Puts a blob whose bytes are not what they should be into quarantine, at the expense of older ones. */
+MUST_CHECK int place_quarantine(const struct place *p, const struct digest *digest, int64_t now_ms);
+/* Puts `name` of the directory `at`, which is none of ours, beside them; it is never deleted. */
+MUST_CHECK int place_set_aside(const struct place *p, int at, const char *name, int64_t now_ms);
+/* <root>/index becomes index.bad-<time>; an earlier one is removed. */
+MUST_CHECK int place_set_index_aside(const struct place *p, int64_t now_ms);
+
+/* ------------------------------------------------------------------ partial files */
+
+/* Opens it for reading and writing, and makes it where it is not there. */
+MUST_CHECK int place_open_partial(const struct place *p, const struct digest *digest, int *ret_fd,
+                                  uint64_t *ret_length);
+int place_remove_partial(const struct place *p, const struct digest *digest);
+
+/* ------------------------------------------------------------------ walks, for recovery */
+
+struct place_entry {
+    struct digest digest;
+    uint64_t inode; /* as the directory has it */
+};
+
+struct place_list {
+    struct place_entry *entries; /* in the order of their digests */
+    size_t count, capacity;
+};
+
+void place_list_finish(struct place_list *l);
+/* The blobs of one directory, in place of what the list had. Whatever else is in it is set aside and counted. */
+MUST_CHECK int place_list_fan(const struct place *p, enum digest_algorithm algorithm, uint8_t fan, int64_t now_ms,
+                              struct place_list *list, uint64_t *foreign);
+/* Sets aside what is above those directories and none of ours. */
+MUST_CHECK int place_sweep(const struct place *p, int64_t now_ms, uint64_t *foreign);
+/* Calls `each` for every partial file; what is empty or not named like one is removed and counted. `each` returns other
+ * than 0 to have the file removed and counted as well. */
+typedef int (*place_partial_fn)(void *arg, const struct digest *digest, uint64_t size);
+MUST_CHECK int place_walk_partial(const struct place *p, place_partial_fn each, void *arg, uint64_t *removed);
+
+struct stat;
+void blob_facts_of(const struct stat *st, struct blob_facts *ret_facts);
+
+/* ------------------------------------------------------------------ shared by place*.c */
+
+#define PLACE_PARTIAL_MODE 0600
+#define PLACE_BLOB_MODE 0444 /* nobody writes to it again */
+#define BLOB_NAME_MAX 160    /* "sha512/ab/" + 128 + NUL */
+
+/* A rename that fails with -EEXIST instead of replacing, on file systems that have none too. */
+MUST_CHECK int rename_noreplace(int from_at, const char *from, int to_at, const char *to);
+const char *fan_name(enum digest_algorithm algorithm, uint8_t fan, char name[BLOB_NAME_MAX]); /* "sha256/ab" */
+const char *blob_name(const struct digest *digest, char name[BLOB_NAME_MAX]);                 /* "sha256/ab/<hex>" */
+MUST_CHECK int open_listing(int at, const char *name, DIR **ret_dir);
+
+static inline void auto_closedir(DIR **d)
+{
+    if (*d)
+        (void)closedir(*d);
+}
+#define AUTO_CLOSEDIR AUTO(auto_closedir)

@@ -1,0 +1,70 @@
+/*
+ * How the index is written: keys and records, byte by byte, big-endian, each with its version (docs/store-format.md).
+ * Pure functions; any thread. Knows neither LMDB nor files.
+ */
+#pragma once
+
+#include "base/auto.h"
+#include "base/digest.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Of the index as a whole: tables, keys, records. An index of another schema is set aside and made anew. */
+#define RECORD_SCHEMA 1
+
+#define BLOB_KEY_MAX (1 + DIGEST_RAW_MAX)
+#define BLOB_RECORD_SIZE 64
+#define ACCESS_RECORD_SIZE 8
+#define SCHEMA_RECORD_SIZE 4
+#define STATE_RECORD_SIZE 40
+#define TOTALS_RECORD_SIZE 16
+
+/* By what a file is known again without reading it. */
+struct blob_facts {
+    uint64_t size;
+    uint64_t inode;
+    int64_t mtime_ns, ctime_ns;
+};
+
+struct blob_record {
+    uint64_t size;          /* of the content */
+    struct blob_facts file; /* of the file that holds it; file.size == size until content is compressed at rest */
+    int64_t stored_at;      /* wall clock, ms */
+    int64_t verified_at;    /* wall clock, ms: when the bytes were last known to have the digest */
+};
+
+/* How the last one to have the store left it. */
+struct state_record {
+    bool clean;         /* stopped in order */
+    bool untidy;        /* in order or not, there may be files without a record */
+    int64_t changed_at; /* wall clock, ms */
+    struct blob_facts
+        witness; /* of the lock file: other facts mean that the whole store was copied (inode and ctime only) */
+};
+
+struct totals_record {
+    uint64_t bytes;
+};
+
+/* Returns the length of the key. */
+size_t blob_key_encode(const struct digest *digest, uint8_t key[BLOB_KEY_MAX]);
+MUST_CHECK int blob_key_decode(const void *key, size_t len, struct digest *ret_digest);
+
+/* The decoders return -EBADMSG for bytes that are not such a record, of this version or at all. */
+void blob_record_encode(const struct blob_record *r, uint8_t bytes[BLOB_RECORD_SIZE]);
+MUST_CHECK int blob_record_decode(const void *bytes, size_t len, struct blob_record *ret_record);
+void access_record_encode(int64_t used_at, uint8_t bytes[ACCESS_RECORD_SIZE]);
+MUST_CHECK int access_record_decode(const void *bytes, size_t len, int64_t *ret_used_at);
+void schema_record_encode(uint32_t schema, uint8_t bytes[SCHEMA_RECORD_SIZE]);
+MUST_CHECK int schema_record_decode(const void *bytes, size_t len, uint32_t *ret_schema);
+void state_record_encode(const struct state_record *r, uint8_t bytes[STATE_RECORD_SIZE]);
+MUST_CHECK int state_record_decode(const void *bytes, size_t len, struct state_record *ret_record);
+void totals_record_encode(const struct totals_record *r, uint8_t bytes[TOTALS_RECORD_SIZE]);
+MUST_CHECK int totals_record_decode(const void *bytes, size_t len, struct totals_record *ret_record);
+
+static inline bool blob_facts_equal(const struct blob_facts *a, const struct blob_facts *b)
+{
+    return a->size == b->size && a->inode == b->inode && a->mtime_ns == b->mtime_ns && a->ctime_ns == b->ctime_ns;
+}

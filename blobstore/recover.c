@@ -1,0 +1,291 @@
+/*
+ * Making files and index agree at start.
+ *
+ * After a stop in order nothing is looked at but partial/. Otherwise the tree is listed and held against the index, one
+ * directory at a time and both in the order of the digests, so that a million blobs take about a second: names and
+ * inodes come from the directories, no file is asked for its size, and none is read but those whose record is missing
+ * or names another inode. What was published before its record could be committed is one of these; after the loss of
+ * the index it is all of them. A file gets a record after its bytes have been found to have the digest.
+ *
+ * A store that was copied as a whole (restored from a backup, put on another disk) has records that fit no file any
+ * more. The lock file, which nobody ever changes, gives that away by its inode and ctime; every file is then asked for
+ * its facts, and read where they differ.
+ */
+#include "blobstore/store.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define READ_SIZE (1u << 20)
+#define FANS 256
+
+/* What is to become of the record of one digest. */
+struct change {
+    struct digest digest;
+    bool put;                  /* else delete */
+    bool had;                  /* there is a record that can be read, */
+    struct blob_record record; /* and this is it */
+};
+
+struct recovery {
+    struct blobstore *store;
+    struct blobstore_report *report;
+    bool copied;
+    int64_t now;
+    uint64_t bytes; /* of the records that are right */
+
+    struct place_list files; /* of one directory */
+    struct change *changes;  /* of one directory; at most one a file and one a record */
+    size_t count, capacity;
+};
+
+/* ------------------------------------------------------------------ one file */
+
+static int hash_file(int fd, enum digest_algorithm algorithm, struct digest *ret_digest)
+{
+    AUTO(auto_digest_destroy) struct digest_state *state = NULL;
+    AUTO_FREE char *data = malloc(READ_SIZE);
+    if (!data)
+        return -ENOMEM;
+    int r = digest_begin(algorithm, &state);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    for (off_t at = 0; r == 0;) {
+        ssize_t n = pread(fd, data, READ_SIZE, at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return digest_end(state, ret_digest);
+        r = digest_update(state, data, (size_t)n);
+        at += n;
+    }
+    return r;
+}
+
+/* The record that the file deserves; `old` is the one that it had, or NULL. -EBADMSG: none, its bytes are wrong. */
+static int judge(struct recovery *v, const struct digest *digest, const struct blob_record *old,
+                 struct blob_record *ret_record)
+{
+    AUTO_CLOSE int fd = -1;
+    struct blob_facts facts;
+    int r = place_open_blob(&v->store->place, digest, &fd, &facts);
+    if (r < 0) /* of the right name, but no file, or not for us to read */
+        return r == -ENOENT || r == -EACCES || r == -EIO ? -EBADMSG : r;
+    if (old && blob_facts_equal(&facts, &old->file)) {
+        *ret_record = *old;
+        return 0;
+    }
+    struct digest actual;
+    r = hash_file(fd, digest->algorithm, &actual);
+    if (r < 0)
+        return r == -EIO ? -EBADMSG : r;
+    if (!digest_equal(&actual, digest))
+        return -EBADMSG;
+    (void)fchmod(fd, PLACE_BLOB_MODE); /* where the file is somebody else's, its bytes are good all the same */
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    blob_facts_of(&st, &facts);
+    *ret_record = (struct blob_record){
+        .size = facts.size,
+        .file = facts,
+        .stored_at = old ? old->stored_at : facts.mtime_ns / 1000000,
+        .verified_at = v->now,
+    };
+    return 0;
+}
+
+/* ------------------------------------------------------------------ one directory */
+
+static int add_change(struct recovery *v, const struct digest *digest, bool put, const struct blob_record *record)
+{
+    if (v->count == v->capacity) {
+        size_t capacity = v->capacity ? 2 * v->capacity : 64;
+        struct change *changes = reallocarray(v->changes, capacity, sizeof(*changes));
+        if (!changes)
+            return -ENOMEM;
+        v->changes = changes;
+        v->capacity = capacity;
+    }
+    struct change *c = &v->changes[v->count++];
+    *c = (struct change){.digest = *digest, .put = put, .had = record};
+    if (record)
+        c->record = *record;
+    return 0;
+}
+
+/* A file, and its record or NULL. To be looked at later: not within the transaction. */
+static int compare(struct recovery *v, const struct place_entry *file, const struct blob_record *record)
+{
+    if (record && !v->copied && record->file.inode == file->inode) {
+        v->bytes += record->size;
+        return 0;
+    }
+    return add_change(v, &file->digest, true, record);
+}
+
+/* Compares the directory's files with the records of its part of the index. */
+static int merge(struct recovery *v, enum digest_algorithm algorithm, uint8_t fan)
+{
+    AUTO_INDEX_TXN struct index_txn t = {0};
+    AUTO_INDEX_CURSOR struct index_cursor c = {0};
+    const uint8_t prefix[2] = {(uint8_t)algorithm, fan};
+    size_t i = 0;
+    int r = index_begin_read(v->store->index, &t);
+    if (r == 0)
+        r = index_cursor_open(&t, INDEX_BLOBS, &c);
+    if (r == 0)
+        r = index_cursor_seek(&c, prefix, sizeof(prefix));
+    while (r == 0 && c.key_len >= sizeof(prefix) && memcmp(c.key, prefix, sizeof(prefix)) == 0) {
+        struct digest digest;
+        struct blob_record record;
+        r = blob_key_decode(c.key, c.key_len, &digest);
+        bool readable = blob_record_decode(c.value, c.value_len, &record) == 0;
+        int order = -1; /* of the next file beside this record */
+        while (r == 0 && i < v->files.count &&
+               (order = memcmp(v->files.entries[i].digest.raw, digest.raw, sizeof(digest.raw))) < 0)
+            r = compare(v, &v->files.entries[i++], NULL);
+        if (r == 0 && i < v->files.count && order == 0)
+            r = compare(v, &v->files.entries[i++], readable ? &record : NULL);
+        else if (r == 0)
+            r = add_change(v, &digest, false, NULL);
+        if (r == 0)
+            r = index_cursor_next(&c);
+    }
+    if (r == -ENOENT)
+        r = 0;
+    while (r == 0 && i < v->files.count)
+        r = compare(v, &v->files.entries[i++], NULL);
+    return r;
+}
+
+/* Decides on each change that begins as a file: it stays a put, or the file goes and the record with it. */
+static int judge_files(struct recovery *v)
+{
+    for (size_t i = 0; i < v->count; i++) {
+        struct change *c = &v->changes[i];
+        if (!c->put) {
+            v->report->dropped++;
+            continue;
+        }
+        struct blob_record record;
+        int r = judge(v, &c->digest, c->had ? &c->record : NULL, &record);
+        if (r == 0) {
+            v->report->adopted += !c->had || !blob_facts_equal(&record.file, &c->record.file);
+            v->bytes += record.size;
+            c->record = record;
+        } else if (r == -EBADMSG) {
+            c->put = false;
+            v->report->dropped += c->had;
+        } else {
+            return r;
+        }
+    }
+    return 0;
+}
+
+static int write_changes(struct recovery *v)
+{
+    AUTO_INDEX_TXN struct index_txn t = {0};
+    int r = index_begin_write(v->store->index, &t);
+    if (r < 0)
+        return r;
+    for (size_t i = 0; i < v->count; i++)
+        if (v->changes[i].put)
+            catalog_put(&t, &v->changes[i].digest, &v->changes[i].record);
+        else
+            catalog_delete(&t, &v->changes[i].digest);
+    return index_commit(&t);
+}
+
+/* Index committed → name gone, as ever. */
+static void put_wrong_files_away(struct recovery *v)
+{
+    for (size_t i = 0; i < v->count; i++)
+        if (!v->changes[i].put && place_quarantine(&v->store->place, &v->changes[i].digest, v->now) == 0)
+            v->report->discarded++;
+}
+
+static int recover_fan(struct recovery *v, enum digest_algorithm algorithm, uint8_t fan)
+{
+    v->count = 0;
+    int r = place_list_fan(&v->store->place, algorithm, fan, v->now, &v->files, &v->report->discarded);
+    if (r == 0)
+        r = merge(v, algorithm, fan);
+    if (r == 0)
+        r = judge_files(v);
+    if (r < 0 || v->count == 0)
+        return r;
+    /* What came here by other hands than ours (a restore) may not be durable yet. */
+    if (syncfs(v->store->place.blobs) < 0)
+        return -errno;
+    r = write_changes(v);
+    if (r == 0)
+        put_wrong_files_away(v);
+    return r;
+}
+
+static int recover_blobs(struct recovery *v)
+{
+    int r = place_sweep(&v->store->place, v->now, &v->report->discarded);
+    for (int a = DIGEST_SHA256; a <= DIGEST_SHA512; a++)
+        for (int fan = 0; r == 0 && fan < FANS; fan++)
+            r = recover_fan(v, (enum digest_algorithm)a, (uint8_t)fan);
+    place_list_finish(&v->files);
+    free(v->changes);
+    if (r < 0)
+        return r;
+
+    AUTO_INDEX_TXN struct index_txn t = {0};
+    r = index_begin_write(v->store->index, &t);
+    if (r < 0)
+        return r;
+    catalog_set_bytes(&t, v->bytes);
+    return index_commit(&t);
+}
+
+/* ------------------------------------------------------------------ all of it */
+
+static int count_partial(void *arg, const struct digest *digest, uint64_t size)
+{
+    struct recovery *v = arg;
+    struct blob_record record;
+    int64_t used_at;
+    if (store_find(v->store, digest, &record, &used_at) == 0)
+        return 1; /* stored already: of no use */
+    v->report->partials++;
+    v->report->partial_bytes += size;
+    return 0;
+}
+
+static int count_blobs(struct recovery *v)
+{
+    AUTO_INDEX_TXN struct index_txn t = {0};
+    struct catalog_totals totals;
+    int r = index_begin_read(v->store->index, &t);
+    if (r == 0)
+        r = catalog_totals(&t, &totals);
+    if (r == 0) {
+        v->report->blobs = totals.blobs;
+        v->report->bytes = totals.bytes;
+    }
+    return r;
+}
+
+int store_recover(struct blobstore *store, const struct state_record *left, bool copied,
+                  struct blobstore_report *report)
+{
+    struct recovery v = {.store = store, .report = report, .copied = copied, .now = clock_real_ms()};
+    /* Partial files first: where one is a second name of a blob, taking that away changes the blob's ctime. */
+    int r = place_walk_partial(&store->place, count_partial, &v, &report->discarded);
+    if (r == 0 && (!left->clean || left->untidy || copied))
+        r = recover_blobs(&v);
+    if (r == 0)
+        r = count_blobs(&v);
+    return r;
+}

@@ -1,0 +1,64 @@
+/*
+ * The inside of a store, for the files of blobstore/ only.
+ *
+ * Locks, in the order in which they are taken: `writers_lock` alone; `names` → a transaction of the index; a touch's
+ * lock alone. No lock is taken inside a transaction. `names` is held while names of blobs change together with what the
+ * index says of them: by remove from its commit to its unlink, by publish from its look-up to its rename, by get only
+ * where a file is not the one of its record.
+ */
+#pragma once
+
+#include "blobstore/blobstore.h"
+#include "blobstore/catalog.h"
+#include "blobstore/index.h"
+#include "blobstore/place.h"
+#include "blobstore/touch.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define WRITER_BUCKETS 256
+
+struct blobstore {
+    /* set at open */
+    struct place place;
+    struct index *index;
+    struct touches *touches;
+
+    /* any thread */
+    atomic_bool untidy;     /* there may be files without a record: to be looked for at the next start */
+    atomic_bool batch_open; /* one at a time */
+
+    pthread_mutex_t names;
+
+    pthread_mutex_t writers_lock;
+    struct blobstore_writer *writers[WRITER_BUCKETS]; /* under writers_lock; by digest */
+};
+
+/* Where `store_examine()` found the file to be the right one after all. */
+struct found_blob {
+    struct blob_record record;
+    int64_t used_at;
+    int fd;
+};
+
+MUST_CHECK int store_find(struct blobstore *store, const struct digest *digest, struct blob_record *ret_record,
+                          int64_t *ret_used_at);
+/* Opens the blob and holds its file against its record. -EBADMSG: it does not fit, or is not there; nothing was done.
+ */
+MUST_CHECK int store_open_blob(struct blobstore *store, const struct digest *digest, struct found_blob *ret_found);
+/* Under `names`: the record goes, then the file, into quarantine. */
+int store_condemn(struct blobstore *store, const struct digest *digest);
+
+/* writer.c: makes the bytes durable. After -EIO they can never be relied on. */
+MUST_CHECK int writer_sync(struct blobstore_writer *w);
+const struct digest *writer_digest(const struct blobstore_writer *w);
+struct blobstore *writer_store(const struct blobstore_writer *w);
+/* The partial file has got another name, or none. */
+void writer_set_published(struct blobstore_writer *w);
+bool writer_is_published(const struct blobstore_writer *w);
+
+/* recover.c: makes files and index agree where `left` leaves it open whether they do; `copied`: the files are not those
+ * that the records were made of. Adds what it finds and does to the report. */
+MUST_CHECK int store_recover(struct blobstore *store, const struct state_record *left, bool copied,
+                             struct blobstore_report *report);

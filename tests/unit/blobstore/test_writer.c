@@ -1,0 +1,209 @@
+#include "blobstore/store.h"
+#include "helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static const char *partial_path(const struct digest *digest)
+{
+    char text[DIGEST_TEXT_MAX];
+    *strchr(digest_format(digest, text), ':') = '-';
+    return helper_path("partial/%s", text);
+}
+
+START_TEST(a_writer_appends_and_its_bytes_can_be_read_meanwhile)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w;
+    uint64_t length = 99;
+    char bytes[16];
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_assert_uint_eq(length, 0);
+    ck_ok(blobstore_writer_append(w, "one ", 4));
+    ck_ok(blobstore_writer_append(w, "", 0));
+    ck_ok(blobstore_writer_append(w, "two", 3));
+    ck_assert_uint_eq(blobstore_writer_length(w), 7);
+    ck_assert_int_eq(pread(blobstore_writer_fd(w), bytes, sizeof(bytes), 0), 7);
+    ck_assert_mem_eq(bytes, "one two", 7);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    ck_assert(!helper_exists(partial_path(&digest)));
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_kept_writer_goes_on_where_it_ended_in_another_process)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_append(w, "half", 4));
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    blobstore_close(store);
+
+    struct blobstore_report report;
+    store = helper_open(&report);
+    ck_assert(report.clean);
+    ck_assert_uint_eq(report.partials, 1);
+    ck_assert_uint_eq(report.partial_bytes, 4);
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_assert_uint_eq(length, 4);
+    ck_ok(blobstore_writer_append(w, " full", 5));
+    char bytes[16];
+    ck_assert_int_eq(pread(blobstore_writer_fd(w), bytes, sizeof(bytes), 0), 9);
+    ck_assert_mem_eq(bytes, "half full", 9);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(one_digest_has_one_writer_at_a_time)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0), other = helper_digest(2);
+    struct blobstore_writer *w, *second, *beside;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_assert_int_eq(blobstore_writer_open(store, &digest, &second, &length), -EBUSY);
+    ck_ok(blobstore_writer_open(store, &other, &beside, &length));
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    ck_ok(blobstore_writer_open(store, &digest, &second, &length));
+    blobstore_writer_close(second, BLOBSTORE_DISCARD);
+    blobstore_writer_close(beside, BLOBSTORE_DISCARD);
+    blobstore_writer_close(NULL, BLOBSTORE_KEEP);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(room_reserved_leaves_the_length_and_is_given_back)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w;
+    uint64_t length;
+    struct stat st;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_reserve(w, 32 << 20));
+    ck_assert_uint_eq(blobstore_writer_length(w), 0);
+    ck_ok(fstat(blobstore_writer_fd(w), &st));
+    ck_assert_int_eq(st.st_size, 0);
+    bool reserves = st.st_blocks > 0; /* where the file system can */
+    ck_ok(blobstore_writer_append(w, "abc", 3));
+    ck_ok(blobstore_writer_reserve(w, 2)); /* is there already */
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_ok(stat(partial_path(&digest), &st));
+    ck_assert_int_eq(st.st_size, 3);
+    if (reserves)
+        ck_assert_int_le(st.st_blocks, 64);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(more_room_than_there_can_be_is_an_error_and_not_a_crash)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_writer *w = helper_writer(store, 0);
+    uint64_t length = blobstore_writer_length(w);
+    ck_assert_int_eq(blobstore_writer_reserve(w, UINT64_MAX), -EFBIG);
+    int r = blobstore_writer_reserve(w, 1ULL << 50);
+    ck_assert_msg(r == -ENOSPC || r == -EFBIG || r == 0, "%d", r);
+    ck_assert_uint_eq(blobstore_writer_length(w), length);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_tail_that_was_never_announced_is_cut_off_when_the_file_is_kept)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_writer *w = helper_writer(store, 0);
+    struct digest digest = helper_digest(0);
+    uint64_t length = blobstore_writer_length(w), kept;
+    /* As an append that failed half way leaves it. */
+    ck_assert_int_eq(pwrite(blobstore_writer_fd(w), "tail", 4, (off_t)length), 4);
+    ck_assert_uint_eq(blobstore_writer_length(w), length);
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_ok(blobstore_writer_open(store, &digest, &w, &kept));
+    ck_assert_uint_eq(kept, length);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_kept_file_without_bytes_is_not_kept)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_assert(!helper_exists(partial_path(&digest)));
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(many_megabytes_come_through_whole)
+{
+    struct blobstore *store = helper_open(NULL);
+    const size_t block = 1 << 20, blocks = 20; /* more than is handed to write-back at once */
+    AUTO_FREE char *data = malloc(block);
+    struct digest_state *state;
+    struct digest digest;
+    ck_ok(digest_begin(DIGEST_SHA256, &state));
+    for (size_t i = 0; i < blocks; i++) {
+        memset(data, (int)('a' + i), block);
+        ck_ok(digest_update(state, data, block));
+    }
+    ck_ok(digest_end(state, &digest));
+    digest_destroy(state);
+
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_reserve(w, blocks * block));
+    for (size_t i = 0; i < blocks; i++) {
+        memset(data, (int)('a' + i), block);
+        ck_ok(blobstore_writer_append(w, data, block));
+    }
+    struct blobstore_batch *b;
+    ck_ok(blobstore_batch_begin(store, &b));
+    ck_ok(blobstore_batch_publish(b, w));
+    ck_ok(blobstore_batch_commit(b));
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+
+    struct blobstore_info info;
+    int fd;
+    ck_ok(blobstore_get(store, &digest, &info, &fd));
+    ck_assert_uint_eq(info.size, blocks * block);
+    for (size_t i = 0; i < blocks; i++) {
+        ck_assert_int_eq(pread(fd, data, block, (off_t)(i * block)), (ssize_t)block);
+        ck_assert_int_eq(data[0], (int)('a' + i));
+        ck_assert_int_eq(data[block - 1], (int)('a' + i));
+    }
+    (void)close(fd);
+    blobstore_close(store);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("writer");
+    TCase *tc = tcase_create("writer");
+    suite_add_tcase(suite, tc);
+    tcase_add_checked_fixture(tc, helper_setup, helper_cleanup);
+    tcase_set_timeout(tc, 60);
+    tcase_add_test(tc, a_writer_appends_and_its_bytes_can_be_read_meanwhile);
+    tcase_add_test(tc, a_kept_writer_goes_on_where_it_ended_in_another_process);
+    tcase_add_test(tc, one_digest_has_one_writer_at_a_time);
+    tcase_add_test(tc, room_reserved_leaves_the_length_and_is_given_back);
+    tcase_add_test(tc, more_room_than_there_can_be_is_an_error_and_not_a_crash);
+    tcase_add_test(tc, a_tail_that_was_never_announced_is_cut_off_when_the_file_is_kept);
+    tcase_add_test(tc, a_kept_file_without_bytes_is_not_kept);
+    tcase_add_test(tc, many_megabytes_come_through_whole);
+    return helper_run(suite);
+}

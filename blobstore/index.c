@@ -391,7 +391,14 @@ int index_commit(struct index_txn *t)
         return r;
     }
     MDB_txn *txn = TAKE_PTR(t->handle); /* LMDB frees it, whatever it returns */
-    return translate(t->index, mdb_txn_commit(txn));
+    r = translate(t->index, mdb_txn_commit(txn));
+    if (r < 0) {
+        /* Where the meta page could not be written LMDB goes on with nothing more, which the next transaction learns. */
+        struct index_txn probe = {0};
+        if (index_begin_read(t->index, &probe) == 0)
+            index_end(&probe);
+    }
+    return r;
 }
 
 void index_end(struct index_txn *t)

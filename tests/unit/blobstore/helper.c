@@ -88,8 +88,8 @@ struct blobstore_writer *helper_writer(struct blobstore *store, unsigned n)
     struct blobstore_writer *w;
     uint64_t length;
     ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_eq(length, 0);
-    ck_ok(blobstore_writer_append(w, bytes, len));
+    ck_assert_uint_le(length, len); /* an earlier attempt may have come as far as that */
+    ck_ok(blobstore_writer_append(w, bytes + length, len - length));
     return w;
 }
 

@@ -20,7 +20,7 @@ static size_t documented(const char *what, uint8_t *bytes, size_t max)
             found = true;
         else if (found && strncmp(line, "```", 3) == 0)
             fences++;
-        else if (fences == 1)
+        else if (fences == 1 && strlen(line) > 6)
             /* "0000  01 00 …  what it is": pairs of digits, up to two blanks in a row */
             for (const char *p = line + 6; p[0] && p[1] && p[0] != ' ' && p[0] != '\n'; p += p[2] == ' ' ? 3 : 2) {
                 unsigned value;

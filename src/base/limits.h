@@ -30,5 +30,23 @@
  */
 #define LIMIT_BLOB (1024ULL * 1024 * MIB)
 
+/* What an upstream sends is bounded before it is understood. Real headers are below 8 KiB, real tokens about 3 KiB. */
+#define LIMIT_RESPONSE_HEADER (64 * KIB)
+#define LIMIT_URL (16 * KIB)
+#define LIMIT_TOKEN_BODY (1 * MIB)
+#define LIMIT_TOKEN (16 * KIB)
+/* Of an error's or a redirect's body so much is read, so that the connection can be used again; then it is closed. */
+#define LIMIT_IDLE_BODY (64 * KIB)
+/* One job: real ones have one or two redirects, and at most three 401s (an expired token, then a clean challenge). */
+#define LIMIT_REDIRECTS 5
+#define LIMIT_CHALLENGES 6
+/* The whole of one answer that is not a blob, from its header to its end; and the wait for a free connection. */
+#define LIMIT_SMALL_BODY_MS 60000
+#define LIMIT_QUEUE_MS 60000
+/* Repositories and scopes of one registry that are remembered: challenges and tokens. */
+#define LIMIT_GRANTS 1024
+#define LIMIT_CREDENTIALS_FILE (1 * MIB)
+#define LIMIT_CA_FILE (4 * MIB)
+
 #define LOG_LINE_MAX (16 * KIB)
 #define LOG_GATHER (256 * KIB)

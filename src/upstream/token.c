@@ -1,0 +1,89 @@
+#include "upstream/token.h"
+
+#include "base/limits.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+static void auto_json(json_t **j)
+{
+    json_decref(*j);
+}
+
+/* RFC 3339: "2024-09-04T08:01:41.048681016Z". */
+static bool parse_time(const char *text, int64_t *ret_ms)
+{
+    struct tm tm = {0};
+    int used = 0;
+    if (sscanf(text, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
+               &tm.tm_sec, &used) != 6 ||
+        used == 0 || tm.tm_year < 1970)
+        return false;
+    const char *p = text + used;
+    if (*p == '.')
+        p += 1 + strspn(p + 1, "0123456789");
+    int hours = 0, minutes = 0;
+    if ((*p == '+' || *p == '-') && sscanf(p + 1, "%2d:%2d%n", &hours, &minutes, &used) == 2) {
+        if (*p == '-') {
+            hours = -hours;
+            minutes = -minutes;
+        }
+        p += 1 + used;
+    } else if (*p == 'Z' || *p == 'z') {
+        p++;
+    }
+    if (*p != '\0')
+        return false;
+    tm.tm_year -= 1900;
+    tm.tm_mon -= 1;
+    *ret_ms = ((int64_t)timegm(&tm) - hours * 3600 - minutes * 60) * 1000;
+    return true;
+}
+
+/* Goes into a header as it is: visible characters only, so that it cannot end the line. */
+static bool is_sendable(const char *token)
+{
+    size_t len = strlen(token);
+    if (len == 0 || len > LIMIT_TOKEN)
+        return false;
+    for (; *token; token++)
+        if (*token <= ' ' || *token >= 0x7f)
+            return false;
+    return true;
+}
+
+static int64_t life_of(const json_t *reply, int64_t now_ms)
+{
+    double seconds = json_number_value(json_object_get(reply, "expires_in")); /* 0 where it is no number */
+    int64_t life = TOKEN_LIFE_MIN_MS;
+    if (seconds * 1000 > (double)TOKEN_LIFE_MAX_MS)
+        life = TOKEN_LIFE_MAX_MS;
+    else if (seconds * 1000 > (double)TOKEN_LIFE_MIN_MS)
+        life = (int64_t)(seconds * 1000);
+    /* A token that was issued a while ago has lived already. Where that leaves none of its life, or it comes from the
+     * future, the clocks disagree, and ours counts. */
+    const char *issued = json_string_value(json_object_get(reply, "issued_at"));
+    int64_t at;
+    if (issued && parse_time(issued, &at) && at < now_ms && now_ms - at <= life - TOKEN_LIFE_MIN_MS)
+        life -= now_ms - at;
+    return life;
+}
+
+int token_reply_parse(const char *text, size_t len, int64_t now_ms, struct token_reply *ret_reply)
+{
+    AUTO(auto_json) json_t *reply = json_loadb(text ? text : "", len, JSON_REJECT_DUPLICATES, NULL);
+    const char *token = json_string_value(json_object_get(reply, "token"));
+    if (!token || !token[0])
+        token = json_string_value(json_object_get(reply, "access_token"));
+    if (!token || !is_sendable(token))
+        return -EPROTO;
+    struct token_reply r = {.token = strdup(token), .life_ms = life_of(reply, now_ms)};
+    if (!r.token)
+        return -ENOMEM;
+    *ret_reply = r;
+    return 0;
+}

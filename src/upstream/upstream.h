@@ -1,10 +1,11 @@
 /*
  * The outside world: the only floor that knows libcurl. One thread around a multi handle, with an inbox. It knows
- * registries, tokens, redirects, proxies and addresses that must not be reached; it does not know blobs, files, clients.
+ * registries, tokens, redirects, proxies and addresses that must not be reached; it does not know blobs, files,
+ * clients.
  *
  * A job is one question to a registry: it gets its token, follows redirects (never with the token, never to where the
- * registry may not lead), and ends in exactly one on_done. The job neither resumes nor repeats itself after a break: that
- * is the flight's business (src/mirror/flight.c). protocol.md §1.2, §1.7, §2; pitfalls.md 2.
+ * registry may not lead), and ends in exactly one on_done. The job neither resumes nor repeats itself after a break:
+ * that is the flight's business (src/mirror/flight.c). protocol.md §1.2, §1.7, §2; pitfalls.md 2.
  */
 #pragma once
 
@@ -27,14 +28,14 @@ enum upstream_object {
 /* The header of a 200 or 206, after token and redirects. Good during the callback only. "" where a field was absent. */
 struct upstream_head {
     int status;
-    int64_t length;      /* bytes of this body (Content-Length), -1 unknown */
-    int64_t range_start; /* 206: first byte of Content-Range, else -1 */
-    int64_t total;       /* 206: full length of Content-Range, -1 unknown or `*`; 200: as length */
+    int64_t length;           /* bytes of this body (Content-Length), -1 unknown */
+    int64_t range_start;      /* 206: first byte of Content-Range, else -1 */
+    int64_t total;            /* 206: full length of Content-Range, -1 unknown or `*`; 200: as length */
     const char *content_type; /* without parameters, lower case */
     const char *digest;       /* Docker-Content-Digest */
     const char *etag;
-    const char *link;         /* Link, as sent */
-    const char *filters;      /* OCI-Filters-Applied */
+    const char *link;    /* Link, as sent */
+    const char *filters; /* OCI-Filters-Applied */
 };
 
 struct upstream_result {
@@ -50,7 +51,9 @@ struct upstream_result {
  *         -EAGAIN        429 of any kind
  *         -EREMOTEIO     5xx, or another status that makes no sense here
  *         -ERANGE        416
- *         -ECONNREFUSED, -EHOSTUNREACH (name not resolved, no route), -ECONNRESET (broke off in the middle, or a short body)
+ *         -ECONNREFUSED  nobody listens
+ *         -EHOSTUNREACH  name not resolved, no route, a proxy that refuses
+ *         -ECONNRESET    broke off in the middle, or a short body
  *         -ETIMEDOUT     connect, header or stall deadline
  *         -EPROTO        TLS failed, not HTTP, malformed token reply, too many redirects
  *         -EPERM         refused by us: a private address, a scheme, a realm that may not be asked
@@ -62,33 +65,35 @@ struct upstream_result {
 /* All of them run on the upstream thread: they must not block, take no lock that is held by slow code, and may call
  * upstream_submit(). */
 struct upstream_callbacks {
-    int (*on_head)(void *arg, const struct upstream_head *head);       /* other than 0 ends the job with it */
-    int (*on_body)(void *arg, const void *data, size_t len);           /* <= 16 KiB a call as libcurl has it; as above */
-    void (*on_tick)(void *arg);                                        /* within 20 ms after an on_body, once; may be NULL */
-    void (*on_done)(void *arg, const struct upstream_result *result);  /* exactly once, last */
+    int (*on_head)(void *arg, const struct upstream_head *head); /* other than 0 ends the job with it */
+    int (*on_body)(void *arg, const void *data, size_t len);     /* <= 16 KiB a call as libcurl has it; as above */
+    /* within 20 ms after an on_body, once, unless on_done comes before; may be NULL */
+    void (*on_tick)(void *arg);
+    void (*on_done)(void *arg, const struct upstream_result *result); /* exactly once, last */
 };
 
 struct upstream_job {
     const char *registry;   /* name in the configuration; strings are copied by upstream_submit() */
     const char *repository; /* as the registry has it: "library/alpine" */
     enum upstream_object object;
-    const char *reference;  /* tag or digest text; NULL for tags */
-    const char *query;      /* already encoded, without `?`, or NULL: "n=100&last=x" */
-    bool head;              /* HEAD instead of GET */
-    uint64_t offset;        /* > 0: Range: bytes=<offset>- */
-    int64_t delay_ms;       /* wait so long before the first request (back-off) */
+    const char *reference; /* tag or digest text; NULL for tags */
+    const char *query;     /* already encoded, without `?`, or NULL: "n=100&last=x" */
+    bool head;             /* HEAD instead of GET */
+    uint64_t offset;       /* > 0: Range: bytes=<offset>- */
+    int64_t delay_ms;      /* wait so long before the first request (back-off) */
     const struct upstream_callbacks *callbacks;
     void *arg;
 };
 
 /* Starts the thread. `config` stays the caller's and must live until upstream_stop(), or until upstream_reload() with
- * another one has returned. Credentials files are read here; one that cannot be read is reported in `errors` ("FILE: why")
- * and its registry is asked anonymously. */
+ * another one has returned. Credentials and CA files are read here; one that cannot be read is reported in `errors`
+ * ("FILE: why"), and its registry is asked anonymously, or with the system's CAs only. */
 MUST_CHECK int upstream_start(const struct config *config, struct buf *errors, struct upstream **ret_upstream);
-/* Any thread. 0: on_done will come. -ECANCELED: stopping. -ENOMEM. -EINVAL: no such registry. */
+/* Any thread. 0: on_done will come. -ECANCELED: stopping. -ENOMEM. -EINVAL: no such registry, or a repository,
+ * reference or query that is no part of a URL. */
 MUST_CHECK int upstream_submit(struct upstream *u, const struct upstream_job *job);
-/* Any thread but the upstream's. New jobs use the new configuration and freshly read credentials; running ones end as they
- * began. Returns when the old configuration is no longer referred to. */
+/* Any thread but the upstream's. New jobs use the new configuration and freshly read credentials; running ones end as
+ * they began. Returns when the old configuration is no longer referred to. */
 MUST_CHECK int upstream_reload(struct upstream *u, const struct config *config, struct buf *errors);
 /* Cancels every job (on_done with -ECANCELED), ends the thread, joins it. Later submits return -ECANCELED. */
 void upstream_stop(struct upstream *u);

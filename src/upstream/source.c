@@ -1,0 +1,221 @@
+#include "upstream/source.h"
+
+#include "base/limits.h"
+#include "upstream/address.h"
+#include "upstream/credentials.h"
+#include "upstream/grants.h"
+#include "upstream/proxy.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libpsl.h>
+#include <string.h>
+#include <strings.h>
+
+/* Docker Hub has many names; any of them in a credentials file means it. */
+static const char *const hub_names[] = {"docker.io", "index.docker.io", "registry-1.docker.io",
+                                        "registry.hub.docker.com"};
+
+static int duplicate(const char *s, char **ret_copy)
+{
+    *ret_copy = s ? strdup(s) : NULL;
+    return s && !*ret_copy ? -ENOMEM : 0;
+}
+
+/* "FILE: why", for the log. A line that finds no room is lost; the file is done without all the same. */
+static void report(struct buf *errors, const char *file, const char *why)
+{
+    int r = buf_addf(errors, "%s: %s\n", file, why);
+    (void)r;
+}
+
+static int read_file(const char *file, struct buf *text)
+{
+    AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0)
+        return -errno;
+    char block[16 * KIB];
+    ssize_t n;
+    while ((n = read(fd, block, sizeof(block))) != 0) {
+        if (n < 0 && errno == EINTR)
+            continue;
+        int r = n < 0 ? -errno : buf_add(text, block, (size_t)n);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+/* CURLOPT_CAINFO replaces the system's certificates; so both become one bundle. */
+static int read_ca(struct source *s, const char *file, struct buf *errors)
+{
+    struct buf bundle = BUF_INIT(LIMIT_CA_FILE);
+    const char *system = curl_version_info(CURLVERSION_NOW)->cainfo;
+    int r = system ? read_file(system, &bundle) : 0;
+    if (r == -ENOENT)
+        r = 0; /* a machine without certificates of its own is no error */
+    if (r == 0)
+        r = buf_adds(&bundle, "\n");
+    if (r == 0)
+        r = read_file(file, &bundle);
+    if (r == 0) {
+        s->ca_len = bundle.len;
+        s->ca = buf_take(&bundle);
+        return s->ca ? 0 : -ENOMEM;
+    }
+    buf_finish(&bundle);
+    if (r == -ENOMEM)
+        return r;
+    report(errors, file, strerror(-r));
+    return 0;
+}
+
+static bool is_hub(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_SIZE(hub_names); i++)
+        if (strcasecmp(name, hub_names[i]) == 0)
+            return true;
+    return false;
+}
+
+static int read_account(struct source *s, const struct config_registry *r, struct buf *errors)
+{
+    AUTO_FREE const char **names = calloc(r->aliases.count + 2 + ARRAY_SIZE(hub_names), sizeof(*names));
+    if (!names)
+        return -ENOMEM;
+    size_t n = 0;
+    names[n++] = r->name;
+    names[n++] = s->url.authority;
+    for (size_t i = 0; i < r->aliases.count; i++)
+        names[n++] = r->aliases.items[i];
+    bool hub = false;
+    for (size_t i = 0; i < n; i++)
+        hub = hub || is_hub(names[i]);
+    for (size_t i = 0; hub && i < ARRAY_SIZE(hub_names); i++)
+        names[n++] = hub_names[i];
+
+    struct buf why = BUF_INIT(4 * KIB);
+    int e = credentials_read(r->credentials, &(struct credentials_names){names, n}, &s->basic, &why);
+    if (e < 0 && e != -ENOMEM)
+        report(errors, r->credentials, why.len ? why.data : strerror(-e));
+    buf_finish(&why);
+    return e == -ENOMEM ? e : 0;
+}
+
+static int copy_proxies(struct source *s, const struct config_registry *r)
+{
+    const char *no_proxy = r->no_proxy ? r->no_proxy : proxy_no_proxy_from_environment();
+    int e = duplicate(no_proxy, &s->no_proxy);
+    for (int https = 0; e == 0 && https < 2; https++)
+        e = duplicate(r->proxy ? r->proxy : proxy_from_environment(https), &s->proxy[https]);
+    return e;
+}
+
+static int copy_list(const struct config_list *list, char ***ret_copy)
+{
+    char **copy = calloc(list->count + 1, sizeof(*copy));
+    *ret_copy = copy;
+    if (!copy)
+        return -ENOMEM;
+    for (size_t i = 0; i < list->count; i++) {
+        int e = duplicate(list->items[i], &copy[i]);
+        if (e < 0)
+            return e;
+    }
+    return 0;
+}
+
+static void destroy(struct source *s)
+{
+    free(s->registry);
+    url_finish(&s->url);
+    credentials_free(s->basic);
+    free(s->ca);
+    free(s->proxy[0]);
+    free(s->proxy[1]);
+    free(s->no_proxy);
+    for (size_t i = 0; s->auth_hosts && s->auth_hosts[i]; i++)
+        free(s->auth_hosts[i]);
+    free(s->auth_hosts);
+    grants_destroy(s->grants);
+    free(s);
+}
+
+int source_create(const struct config *config, const struct config_registry *registry, struct buf *errors,
+                  struct source **ret_source)
+{
+    AUTO(auto_source_unref) struct source *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->references = 1;
+    s->allow_private = registry->allow_private;
+    s->connect_timeout_ms = config->upstream.connect_timeout_ms;
+    s->header_timeout_ms = config->upstream.header_timeout_ms;
+    s->stall_timeout_ms = config->upstream.stall_timeout_ms;
+    s->max_connections = config->upstream.max_connections_per_host ? config->upstream.max_connections_per_host : 1;
+    int r = duplicate(registry->name, &s->registry);
+    if (r == 0)
+        r = url_parse(registry->url, &s->url);
+    if (r < 0)
+        return r == -ENOMEM ? r : -EINVAL;
+    r = copy_proxies(s, registry);
+    if (r == 0)
+        r = copy_list(&registry->auth_hosts, &s->auth_hosts);
+    if (r == 0 && registry->ca_file)
+        r = read_ca(s, registry->ca_file, errors);
+    if (r == 0 && registry->credentials)
+        r = read_account(s, registry, errors);
+    if (r < 0)
+        return r;
+    s->grants = grants_create();
+    if (!s->grants)
+        return -ENOMEM;
+    *ret_source = TAKE_PTR(s);
+    return 0;
+}
+
+struct source *source_ref(struct source *s)
+{
+    (void)__atomic_add_fetch(&s->references, 1, __ATOMIC_RELAXED);
+    return s;
+}
+
+void source_unref(struct source *s)
+{
+    if (s && __atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL) == 0)
+        destroy(s);
+}
+
+static bool same_site(const char *a, const char *b)
+{
+    if (strcasecmp(a, b) == 0)
+        return true; /* an IP address is its own site, at every port */
+    if (address_is_literal(a) || address_is_literal(b))
+        return false;
+    const psl_ctx_t *psl = psl_builtin();
+    const char *domain_a = psl_registrable_domain(psl, a), *domain_b = psl_registrable_domain(psl, b);
+    return domain_a && domain_b && strcasecmp(domain_a, domain_b) == 0;
+}
+
+bool source_trusts(const struct source *s, const struct url *url)
+{
+    if (s->url.https && !url->https)
+        return false;
+    if (same_site(s->url.host, url->host))
+        return true;
+    for (char **host = s->auth_hosts; *host; host++)
+        if (strcasecmp(*host, url->host) == 0 || strcasecmp(*host, url->authority) == 0)
+            return true;
+    return false;
+}
+
+const char *source_proxy(const struct source *s, const struct url *url)
+{
+    return proxy_is_bypassed(s->no_proxy, url->host) ? NULL : s->proxy[url->https];
+}
+
+bool source_may_be_private(const struct source *s, const struct url *url)
+{
+    return s->allow_private || (url_same_origin(&s->url, url) && address_host_is_private(url->host));
+}

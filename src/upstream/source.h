@@ -1,0 +1,58 @@
+/*
+ * A source: one way to a registry, as one configuration had it. Immutable and counted: a job keeps the one it began
+ * with, while a reload puts another in its place. Today a registry has one source; it is to become a list of them
+ * (other accounts, other mirrors of the same digests), each with its own health and budget.
+ *
+ * References may be taken and dropped by any thread. `grants` alone changes, and is touched by the upstream's thread
+ * only.
+ */
+#pragma once
+
+#include "base/auto.h"
+#include "base/buf.h"
+#include "config/config.h"
+#include "upstream/url.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct grants;
+
+struct source {
+    char *registry; /* its name in the configuration */
+    struct url url; /* where /v2/ is appended */
+    char *basic;    /* the account, as the value of an Authorization field; NULL: anonymous */
+    char *ca;       /* PEM: the system's and the source's own; NULL: libcurl's default */
+    size_t ca_len;
+    char *proxy[2]; /* for http, for https; NULL: none */
+    char *no_proxy;
+    bool allow_private;
+    char **auth_hosts; /* NULL-terminated */
+    int64_t connect_timeout_ms;
+    int64_t header_timeout_ms;
+    int64_t stall_timeout_ms;
+    unsigned max_connections; /* to one host */
+
+    struct grants *grants; /* tokens and challenges */
+
+    unsigned references; /* atomic */
+};
+
+/* Reads the account and the CA file; one that cannot be read is said in `errors` ("FILE: why"), and done without.
+ * -ENOMEM, -EINVAL: the URL. */
+MUST_CHECK int source_create(const struct config *config, const struct config_registry *registry, struct buf *errors,
+                             struct source **ret_source);
+struct source *source_ref(struct source *s);
+void source_unref(struct source *s); /* accepts NULL */
+
+/* May this URL be told the account? Only what is the registry's own: its host, its registrable domain, its IP address,
+ * and the auth_hosts; and in plain text only where the registry is spoken to so. */
+bool source_trusts(const struct source *s, const struct url *url);
+/* The proxy for a URL, or NULL. */
+const char *source_proxy(const struct source *s, const struct url *url);
+/* Whether a URL may lead to a private address: everywhere where the administrator said so; otherwise only to the
+ * registry itself, where its configured URL is such an address. */
+bool source_may_be_private(const struct source *s, const struct url *url);
+
+AUTO_DEFINE(struct source, source_unref);

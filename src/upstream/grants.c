@@ -241,7 +241,7 @@ static void auto_url(struct url *u)
 }
 
 int grants_find(struct grants *g, const struct source *s, const struct challenge *c, const char *repository,
-                bool with_account, struct grant **ret_grant)
+                bool trusted, struct grant **ret_grant)
 {
     AUTO(auto_url) struct url realm = {0};
     int r = url_parse(c->realm, &realm);
@@ -258,6 +258,7 @@ int grants_find(struct grants *g, const struct source *s, const struct challenge
     r = token_url(realm.text, c->service, usual ? usual : c->scope, &url);
     if (r < 0)
         return r;
+    bool with_account = s->basic && trusted && source_trusts(s, &realm);
     AUTO_FREE char *key = NULL;
     if (asprintf(&key, "%c %s", with_account ? '+' : '-', url) < 0) {
         key = NULL;
@@ -285,6 +286,7 @@ int grants_find(struct grants *g, const struct source *s, const struct challenge
         gr->realm = realm;
         realm = (struct url){0};
         gr->with_account = with_account;
+        gr->withheld = s->basic && trusted && !with_account;
         gr->reply = BUF_INIT(LIMIT_TOKEN_BODY);
         list_init(&gr->waiters);
     }
@@ -341,12 +343,18 @@ static int accept_reply(struct grant *gr, struct transfer *t)
     return 0;
 }
 
+const char *grant_remark(const struct grant *grant)
+{
+    return grant->withheld ? "; the token server is not among auth_hosts, and was not told the account" : "";
+}
+
 /* An answer that is no token, as an error. */
 static int refuse(struct grant *gr, struct transfer *t)
 {
     int status = t->header.status;
     if (status == 401 || status == 403)
-        return transfer_fail(t, -EACCES, gr->with_account ? "login refused (%d)" : "token refused (%d)", status);
+        return transfer_fail(t, -EACCES, "%s refused (%d)%s", gr->with_account ? "login" : "token", status,
+                             grant_remark(gr));
     if (status == 429)
         return transfer_fail(t, -EAGAIN, "too many token requests (429)");
     if (status >= 300 && status < 400)

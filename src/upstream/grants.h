@@ -45,7 +45,8 @@ struct grant {
     char *key;
     unsigned users;
     bool with_account;
-    char *url; /* the realm with its parameters */
+    bool withheld; /* there is an account, but the realm is not to be told */
+    char *url;     /* the realm with its parameters */
     struct url realm;
 
     char *authorization; /* "Bearer …", NULL: none yet */
@@ -68,14 +69,16 @@ struct grant_waiter {
 };
 
 /* A Bearer challenge's grant, held until grant_release(). `repository` is for a challenge without a scope. The account
- * goes to the realm where `with_account` says so. -EPROTO: the realm is no URL. -EPERM: it may not be asked. -ENOMEM.
- */
+ * goes along where there is one, who sent the challenge is `trusted`, and source_trusts() the realm. -EPROTO: the realm
+ * is no URL. -EPERM: it may not be asked. -ENOMEM. */
 MUST_CHECK int grants_find(struct grants *g, const struct source *s, const struct challenge *c, const char *repository,
-                           bool with_account, struct grant **ret_grant);
+                           bool trusted, struct grant **ret_grant);
 void grant_release(struct grant *grant); /* accepts NULL */
 /* 0: grant->authorization is good now. -EINPROGRESS: it is being fetched, see grant_wait(). Other errors: it cannot be
  * had, grant->message says why, or is empty. *ret_asked: whether the call made a request. */
 MUST_CHECK int grant_take(struct grant *grant, struct loop *loop, struct source *s, bool *ret_asked);
+/* What an administrator should know when access is denied: the rest of a sentence, or "". */
+const char *grant_remark(const struct grant *grant);
 void grant_wait(struct grant *grant, struct grant_waiter *w);
 /* The registry did not want the token with this serial: it is dropped, where it is still that one. */
 void grant_reject(struct grant *grant, uint64_t serial);

@@ -304,7 +304,7 @@ static void refused(struct job *job)
     switch (status) {
     case 401:
     case 403:
-        fail(job, -EACCES, "access denied (%d)", status);
+        fail(job, -EACCES, "access denied (%d)%s", status, job->grant ? grant_remark(job->grant) : "");
         return;
     case 404:
     case 410:
@@ -359,18 +359,14 @@ static void set_login(struct job *job, enum job_login login, struct grant *grant
 static int adopt(struct job *job, const struct challenge *c, const struct url *door)
 {
     struct source *s = job->source;
-    struct url copy = {0}, realm = {0};
+    struct url copy = {0};
     struct grant *grant = NULL;
     int r = 0;
     if (c->scheme == CHALLENGE_BASIC) {
         if (!s->basic || !url_same_origin(door, &s->url))
             return -EACCES;
     } else {
-        r = url_parse(c->realm, &realm);
-        bool with_account = r == 0 && s->basic && source_trusts(s, door) && source_trusts(s, &realm);
-        url_finish(&realm);
-        if (r == 0)
-            r = grants_find(s->grants, s, c, job->repository, with_account, &grant);
+        r = grants_find(s->grants, s, c, job->repository, source_trusts(s, door), &grant);
     }
     if (r == 0)
         r = url_parse(door->text, &copy);
@@ -411,12 +407,13 @@ static void token_denied(struct job *job, const struct challenge *c)
         answer(job, c);
         return;
     }
-    grant_reject(job->grant, job->serial);
-    if (job->fresh || grants_refused_lately(grants, job->repository)) {
+    if (job->fresh)
         grants_note_refusal(grants, job->repository);
+    if (grants_refused_lately(grants, job->repository)) {
         refused(job);
         return;
     }
+    grant_reject(job->grant, job->serial);
     /* It may have expired. The challenge to an expired token can be another one, of no use (nvcr.io): only that to a
      * request without any is believed. */
     set_login(job, LOGIN_NONE, NULL);

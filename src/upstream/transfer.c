@@ -61,13 +61,18 @@ static int before_request(void *arg, char *peer, char *local, int peer_port, int
     return CURL_PREREQFUNC_OK;
 }
 
+static int64_t body_deadline(const struct transfer *t)
+{
+    int64_t stalled = t->last_byte + t->source->stall_timeout_ms;
+    return stalled < t->body_end ? stalled : t->body_end;
+}
+
 static void answered(struct transfer *t)
 {
-    int64_t now = clock_monotonic_ms();
     t->phase = TRANSFER_ANSWERED;
-    t->last_byte = now;
-    t->body_end = t->bulk ? INT64_MAX : now + LIMIT_SMALL_BODY_MS;
-    timer_set(&t->loop->timers, &t->timer, now + t->source->stall_timeout_ms);
+    t->last_byte = clock_monotonic_ms();
+    t->body_end = t->bulk ? INT64_MAX : t->last_byte + LIMIT_SMALL_BODY_MS;
+    timer_set(&t->loop->timers, &t->timer, body_deadline(t));
 }
 
 static size_t take_header(char *line, size_t size, size_t count, void *arg)
@@ -113,16 +118,9 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
 static void on_timer(struct timer *timer)
 {
     struct transfer *t = CONTAINER_OF(timer, struct transfer, timer);
-    int64_t now = clock_monotonic_ms();
-    if (t->phase == TRANSFER_ANSWERED) {
-        /* bytes do not move the timer; it looks at when the last one came */
-        int64_t end = t->last_byte + t->source->stall_timeout_ms;
-        if (end > t->body_end)
-            end = t->body_end;
-        if (end > now) {
-            timer_set(&t->loop->timers, &t->timer, end);
-            return;
-        }
+    if (t->phase == TRANSFER_ANSWERED && body_deadline(t) > clock_monotonic_ms()) {
+        timer_set(&t->loop->timers, &t->timer, body_deadline(t)); /* bytes came, and did not move it */
+        return;
     }
     static const char *const late[] = {
         [TRANSFER_QUEUED] = "no connection became free in time",

@@ -7,6 +7,7 @@
 
 #include <check.h>
 #include <errno.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <stdio.h>
 #include <string.h>
@@ -31,6 +32,16 @@ struct hub {
     char range[64], accept[512], agent[64], encoding[64];
 };
 
+/* What a field said, or "". Connections have threads of their own. */
+static void note(struct exchange *x, const char *field, char *to, size_t size)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    const char *value = exchange_field(x, field);
+    (void)pthread_mutex_lock(&lock);
+    (void)snprintf(to, size, "%s", value ? value : "");
+    (void)pthread_mutex_unlock(&lock);
+}
+
 static void registry(struct exchange *x)
 {
     struct hub *hub = x->arg;
@@ -47,12 +58,9 @@ static void registry(struct exchange *x)
                        httpd_port(hub->cdn));
         exchange_reply(x, 307, fields, "moved");
     } else {
-        const char *v = exchange_field(x, "Accept");
-        (void)snprintf(hub->accept, sizeof(hub->accept), "%s", v ? v : "");
-        v = exchange_field(x, "User-Agent");
-        (void)snprintf(hub->agent, sizeof(hub->agent), "%s", v ? v : "");
-        v = exchange_field(x, "Accept-Encoding");
-        (void)snprintf(hub->encoding, sizeof(hub->encoding), "%s", v ? v : "");
+        note(x, "Accept", hub->accept, sizeof(hub->accept));
+        note(x, "User-Agent", hub->agent, sizeof(hub->agent));
+        note(x, "Accept-Encoding", hub->encoding, sizeof(hub->encoding));
         exchange_reply(x, 200,
                        "Content-Type: application/vnd.oci.image.manifest.v1+json; charset=utf-8\r\n"
                        "Docker-Content-Digest: sha256:aa\r\nETag: \"sha256:aa\"\r\n",
@@ -63,8 +71,7 @@ static void registry(struct exchange *x)
 static void auth(struct exchange *x)
 {
     struct hub *hub = x->arg;
-    const char *basic = exchange_field(x, "Authorization");
-    (void)snprintf(hub->basic, sizeof(hub->basic), "%s", basic ? basic : "");
+    note(x, "Authorization", hub->basic, sizeof(hub->basic));
     if (hub->reached)
         (void)sem_post(hub->reached);
     if (hub->gate)
@@ -75,12 +82,10 @@ static void auth(struct exchange *x)
 static void cdn(struct exchange *x)
 {
     struct hub *hub = x->arg;
-    const char *v = exchange_field(x, "Authorization");
-    if (v)
-        (void)snprintf(hub->leak, sizeof(hub->leak), "%s", v);
-    v = exchange_field(x, "Range");
-    if (v) {
-        (void)snprintf(hub->range, sizeof(hub->range), "%s", v);
+    if (exchange_field(x, "Authorization"))
+        note(x, "Authorization", hub->leak, sizeof(hub->leak));
+    if (exchange_field(x, "Range")) {
+        note(x, "Range", hub->range, sizeof(hub->range));
         exchange_reply(x, 206, "Content-Range: bytes 4-20/21\r\n", &BODY[4]);
     } else {
         exchange_reply(x, 200, "", BODY);
@@ -286,7 +291,7 @@ START_TEST(a_fresh_token_that_is_refused_is_the_end_of_it)
     ck_assert_int_eq(probe.result.status, 401);
     ck_assert_uint_eq(probe.result.requests, 3);
     ck_assert_int_eq(again(job, &requests), -EACCES);
-    ck_assert_uint_le(requests, 2);
+    ck_assert_uint_eq(requests, 1); /* the same token, and the word from before */
     hub_stop();
 }
 END_TEST
@@ -471,18 +476,25 @@ START_TEST(a_realm_of_somebody_else_is_not_told_the_account)
         ck_assert_int_eq(unlink(credentials_name), 0);
         ck_assert_int_eq(again(probe_job(&probe), NULL), 0);
         ck_assert_str_eq(hub.basic, trusted ? "Basic am86czNjcmV0" : "");
+        hub.wanted = "nothing is good enough";
+        struct upstream_job job = probe_job(&probe);
+        job.repository = "library/b";
+        ck_assert_int_eq(probe_run(&world, &probe, &job), -EACCES);
+        ck_assert_int_eq(strstr(probe.message, "auth_hosts") == NULL, trusted);
         hub_stop();
         httpd_stop(other);
     }
 }
 END_TEST
 
-START_TEST(credentials_that_cannot_be_read_are_said_and_done_without)
+START_TEST(files_that_cannot_be_read_are_said_and_done_without)
 {
     hub_start();
     world.registries[0].credentials = (char[]){"/nonexistent/config.json"};
+    world.registries[0].ca_file = (char[]){"/nonexistent/ca.pem"};
     world_start(&world);
-    ck_assert_str_eq(world.errors.data, "/nonexistent/config.json: No such file or directory\n");
+    ck_assert_str_eq(world.errors.data, "/nonexistent/ca.pem: No such file or directory\n"
+                                        "/nonexistent/config.json: No such file or directory\n");
     ck_assert_int_eq(again(probe_job(&probe), NULL), 0);
     ck_assert_str_eq(hub.basic, "");
     hub_stop();
@@ -1186,7 +1198,7 @@ int main(void)
     tcase_add_test(t, a_basic_challenge_is_answered_by_the_account);
     tcase_add_test(t, without_an_account_a_basic_challenge_is_the_end);
     tcase_add_test(t, a_realm_of_somebody_else_is_not_told_the_account);
-    tcase_add_test(t, credentials_that_cannot_be_read_are_said_and_done_without);
+    tcase_add_test(t, files_that_cannot_be_read_are_said_and_done_without);
     tcase_add_test(t, a_redirect_keeps_the_range_and_not_the_token);
     tcase_add_test(t, redirects_in_a_circle_end);
     tcase_add_test(t, a_redirect_that_may_not_be_followed_is_refused);

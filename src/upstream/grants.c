@@ -10,14 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* For how long a failure stands for those that come after it. A refused login is not tried again at once: registries
- * lock accounts that fail too often (protocol.md §1.5). */
+/* For how long a failure stands for those that come after it. */
 #define REFUSED_MS 10000LL
 #define LIMITED_MS 5000LL
 #define LIMITED_MAX_MS 60000LL
 #define BROKEN_MS 500LL
 /* A token that is still good although its renewal failed: the next try. */
 #define RENEW_MS 5000LL
+#define LOGINS_REFUSED 3
 
 /* A repository that is known to ask for something. */
 struct known {
@@ -33,6 +33,8 @@ struct grants {
     unsigned known_count, grant_count;
     char *hint_repository; /* whose challenge was the last */
     struct challenge hint;
+    unsigned logins_refused; /* in a row */
+    int64_t login_after;
 };
 
 static uint32_t hash_of(const char *s)
@@ -197,6 +199,17 @@ bool grants_refused_lately(struct grants *g, const char *repository)
     return k && clock_monotonic_ms() < k->refused_until;
 }
 
+void grants_note_login(struct grants *g, bool accepted)
+{
+    g->logins_refused = accepted ? 0 : g->logins_refused + 1;
+    g->login_after = g->logins_refused >= LOGINS_REFUSED ? clock_monotonic_ms() + REFUSED_MS : 0;
+}
+
+bool grants_login_allowed(const struct grants *g)
+{
+    return clock_monotonic_ms() >= g->login_after;
+}
+
 /* ------------------------------------------------------------------ finding a grant */
 
 static int add_parameter(struct buf *url, const char *name, const char *value)
@@ -280,6 +293,7 @@ int grants_find(struct grants *g, const struct source *s, const struct challenge
         if (g->grant_count >= LIMIT_GRANTS)
             evict(g);
         g->grant_count++;
+        gr->grants = g;
         gr->hash = hash;
         gr->key = TAKE_PTR(key);
         gr->url = TAKE_PTR(url);
@@ -378,9 +392,9 @@ static void fetch_done(void *arg, struct transfer *t)
     struct grant *gr = arg;
     int64_t now = clock_monotonic_ms();
     gr->fetch = NULL;
-    /* a status that is no token stands, however the rest of that answer ended */
-    bool other = t->header.complete && t->header.status != 200;
-    gr->error = other && t->error != -ECANCELED ? (t->error = 0, refuse(gr, t)) : t->error;
+    if (gr->with_account && (t->header.status == 200 || t->header.status == 401))
+        grants_note_login(gr->grants, t->header.status == 200);
+    gr->error = t->ignore ? refuse(gr, t) : t->error;
     if (gr->error == 0)
         gr->error = accept_reply(gr, t);
     if (gr->error == -EFBIG)
@@ -447,6 +461,10 @@ int grant_take(struct grant *gr, struct loop *loop, struct source *s, bool *ret_
         return good ? 0 : -EINPROGRESS;
     if (!good && gr->error < 0 && now < gr->failed_until)
         return gr->error;
+    if (gr->with_account && !grants_login_allowed(gr->grants)) {
+        (void)snprintf(gr->message, sizeof(gr->message), "%s: login refused a moment ago", gr->realm.authority);
+        return good ? 0 : -EACCES;
+    }
     gr->error = 0;
     gr->message[0] = '\0';
     gr->retry_after_ms = -1;

@@ -36,11 +36,17 @@ void grants_forget(struct grants *g, const char *repository);
 void grants_note_refusal(struct grants *g, const char *repository);
 bool grants_refused_lately(struct grants *g, const char *repository);
 
+/* The account was accepted by somebody, or refused: after three refusals in a row it is not shown for some seconds,
+ * whatever for. Registries lock accounts that fail too often (protocol.md §1.5). */
+void grants_note_login(struct grants *g, bool accepted);
+bool grants_login_allowed(const struct grants *g);
+
 /* ------------------------------------------------------------------ tokens */
 
 /* Read by jobs, changed here. */
 struct grant {
     struct list link;
+    struct grants *grants;
     uint32_t hash;
     char *key;
     unsigned users;

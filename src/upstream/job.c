@@ -420,6 +420,12 @@ static void token_denied(struct job *job, const struct challenge *c)
     ask(job);
 }
 
+static bool may_log_in(struct job *job)
+{
+    struct grants *grants = job->source->grants;
+    return grants_login_allowed(grants) && !grants_refused_lately(grants, job->repository);
+}
+
 static void challenged(struct job *job, struct transfer *t)
 {
     struct grants *grants = job->source->grants;
@@ -441,8 +447,8 @@ static void challenged(struct job *job, struct transfer *t)
         fail(job, -EACCES, "login refused (%d)", job->status);
     } else if (c.scheme == CHALLENGE_NONE) {
         refused(job);
-    } else if (c.scheme == CHALLENGE_BASIC && grants_refused_lately(grants, job->repository)) {
-        fail(job, -EACCES, "login refused a moment ago");
+    } else if (c.scheme == CHALLENGE_BASIC && !may_log_in(job)) {
+        fail(job, -EACCES, "login refused a moment ago (%d)", job->status);
     } else {
         answer(job, &c);
     }
@@ -485,7 +491,9 @@ static void transfer_done(void *arg, struct transfer *t)
     job->retry_after_ms = header_parse_retry_after(header_text(&t->header.retry_after), clock_real_ms());
     if (job->passing && t->error == 0 && !job->head && job->length >= 0 && job->received < job->length)
         (void)transfer_fail(t, -ECONNRESET, "the answer broke off");
-    if (job->passing || status == 0 || t->ignore == false || t->error == -ECANCELED) {
+    if (job->shown == LOGIN_BASIC && status > 0)
+        grants_note_login(job->source->grants, status != 401);
+    if (!t->ignore) {
         memcpy(job->message, t->message, sizeof(job->message));
         finish(job, t->error);
     } else if (status == 401) {
@@ -567,8 +575,8 @@ static void begin(struct job *job)
 {
     struct challenge c;
     if (grants_recall(job->source->grants, job->repository, &c) == 0) {
-        bool refused_basic = c.scheme == CHALLENGE_BASIC && grants_refused_lately(job->source->grants, job->repository);
-        job->recalled = !refused_basic && adopt(job, &c, &job->url) == 0;
+        if (c.scheme != CHALLENGE_BASIC || may_log_in(job))
+            job->recalled = adopt(job, &c, &job->url) == 0;
         challenge_finish(&c);
     }
     ask(job);

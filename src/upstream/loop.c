@@ -139,6 +139,10 @@ static void take_out(struct loop *l, struct transfer *t)
 void loop_end(struct loop *l, struct transfer *t)
 {
     take_out(l, t);
+    if (t->ignore) { /* what counts of it has come already */
+        t->error = 0;
+        t->message[0] = '\0';
+    }
     t->owner->done(t->arg, t);
     transfer_destroy(t);
 }

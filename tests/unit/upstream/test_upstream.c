@@ -418,6 +418,14 @@ START_TEST(a_login_that_is_refused_is_said_and_not_repeated_at_once)
     for (int i = 0; i < 5; i++)
         ck_assert_int_eq(again(job, NULL), -EACCES);
     ck_assert_uint_eq(tokens(), 1);
+    hub.challenge = "Bearer realm=\"http://127.0.0.1:%u/token\""; /* nor for every other repository */
+    for (int i = 0; i < 10; i++) {
+        char name[16];
+        (void)snprintf(name, sizeof(name), "other/%d", i);
+        job.repository = name;
+        ck_assert_int_eq(again(job, NULL), -EACCES);
+    }
+    ck_assert_uint_eq(tokens(), 3);
     hub_stop();
 }
 END_TEST

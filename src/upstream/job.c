@@ -21,6 +21,7 @@
 #include "upstream/source.h"
 #include "upstream/transfer.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
@@ -476,7 +477,9 @@ static void token_failed(struct job *job, int error)
 
 static void grant_ready(struct grant_waiter *w)
 {
-    ask(CONTAINER_OF(w, struct job, waiter));
+    struct job *job = CONTAINER_OF(w, struct job, waiter);
+    assert(job->state == JOB_TOKEN);
+    ask(job);
 }
 
 /* ------------------------------------------------------------------ asking */
@@ -484,6 +487,7 @@ static void grant_ready(struct grant_waiter *w)
 static void transfer_done(void *arg, struct transfer *t)
 {
     struct job *job = arg;
+    assert(job->state == JOB_ASKING);
     job->transfer = NULL;
     int status = t->header.complete ? t->header.status : 0;
     if (status > 0)
@@ -584,11 +588,14 @@ static void begin(struct job *job)
 
 static void on_delay(struct timer *t)
 {
-    begin(CONTAINER_OF(t, struct job, delay));
+    struct job *job = CONTAINER_OF(t, struct job, delay);
+    assert(job->state == JOB_DELAYED);
+    begin(job);
 }
 
 void job_start(struct job *job)
 {
+    assert(job->state == JOB_NEW);
     if (job->delay_ms <= 0) {
         begin(job);
         return;

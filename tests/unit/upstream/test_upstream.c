@@ -51,7 +51,8 @@ static void registry(struct exchange *x)
         int n = snprintf(fields, sizeof(fields), "WWW-Authenticate: ");
         (void)snprintf(fields + n, sizeof(fields) - (size_t)n,
                        authorization && hub->stale ? hub->stale : hub->challenge, httpd_port(hub->auth));
-        (void)strcat(fields, "\r\n");
+        n = (int)strlen(fields);
+        (void)snprintf(fields + n, sizeof(fields) - (size_t)n, "\r\n");
         exchange_reply(x, 401, fields, "{}");
     } else if (hub->redirects) {
         (void)snprintf(fields, sizeof(fields), "Location: http://127.0.0.1:%u/signed?key=s3cret\r\n",
@@ -383,7 +384,7 @@ static char credentials_name[64];
 /* jo:s3cret */
 static void give_account(struct config_registry *r)
 {
-    (void)strcpy(credentials_name, "/tmp/test_upstream.XXXXXX");
+    (void)snprintf(credentials_name, sizeof(credentials_name), "%s", "/tmp/test_upstream.XXXXXX");
     int fd = mkstemp(credentials_name);
     ck_assert_int_ge(fd, 0);
     ck_assert_int_gt(dprintf(fd, "{\"auths\":{\"one.test\":{\"auth\":\"am86czNjcmV0\"}}}"), 0);
@@ -560,7 +561,7 @@ static void only_stop(struct httpd *h)
 START_TEST(redirects_in_a_circle_end)
 {
     struct httpd *h = only(redirector);
-    (void)strcpy(location, "/v2/library/a/blobs/sha256:aa");
+    (void)snprintf(location, sizeof(location), "%s", "/v2/library/a/blobs/sha256:aa");
     world_start(&world);
     ck_assert_int_eq(again(probe_job(&probe), NULL), -EPROTO);
     ck_assert_uint_eq(httpd_count(h, "GET /"), LIMIT_REDIRECTS + 1);
@@ -580,7 +581,7 @@ START_TEST(a_redirect_that_may_not_be_followed_is_refused)
     struct httpd *h = only(redirector);
     world_start(&world);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        (void)strcpy(location, cases[i].location);
+        (void)snprintf(location, sizeof(location), "%s", cases[i].location);
         ck_assert_msg(again(probe_job(&probe), NULL) == cases[i].error, "%s", cases[i].location);
     }
     ck_assert_uint_eq(httpd_count(h, "GET /"), ARRAY_SIZE(cases));
@@ -751,7 +752,7 @@ START_TEST(every_object_has_its_path)
     };
     hub_start();
     hub.challenge = NULL;
-    (void)strcat(world.urls[0], "/registry");
+    (void)snprintf(world.urls[0], sizeof(world.urls[0]), "http://127.0.0.1:%u/registry", httpd_port(hub.registry));
     world_start(&world);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         struct upstream_job job = probe_job(&probe);
@@ -885,9 +886,9 @@ START_TEST(a_registry_that_is_not_there_is_said)
     (void)snprintf(expected, sizeof(expected), "127.0.0.1:%u: connection refused", httpd_port(h));
     httpd_stop(h);
     struct config_registry *six = world_add(&world, httpd_start("127.0.0.1", odd, NULL));
-    (void)strcpy(six->url, "http://[::1]:1");
+    six->url = (char[]){"http://[::1]:1"};
     six = world_add(&world, httpd_start("127.0.0.1", odd, NULL));
-    (void)strcpy(six->url, "http://nowhere.invalid");
+    six->url = (char[]){"http://nowhere.invalid"};
     world_start(&world);
     struct upstream_job job = probe_job(&probe);
     ck_assert_int_eq(probe_run(&world, &probe, &job), -ECONNREFUSED);
@@ -1145,7 +1146,7 @@ END_TEST
 START_TEST(a_configuration_that_makes_no_sense_does_not_start)
 {
     hub_start();
-    (void)strcpy(world.urls[0], "ftp://nowhere");
+    world.registries[0].url = (char[]){"ftp://nowhere"};
     ck_assert_int_eq(upstream_start(&world.config, &world.errors, &world.upstream), -EINVAL);
     ck_assert_ptr_null(world.upstream);
     hub_stop();
@@ -1164,7 +1165,7 @@ START_TEST(a_proxy_is_asked_but_for_the_hosts_that_need_none)
     char url[64];
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", httpd_port(proxy));
     struct config_registry *far = world_add(&world, hub.registry);
-    (void)strcpy(far->url, "http://far.example");
+    far->url = (char[]){"http://far.example"};
     far->allow_private = false; /* the proxy itself may be anywhere */
     far->proxy = url;
     struct config_registry *near = world_add(&world, hub.registry);

@@ -50,3 +50,7 @@
 
 #define LOG_LINE_MAX (16 * KIB)
 #define LOG_GATHER (256 * KIB)
+
+/* Documents (manifests and lists) in memory, all together; and the largest one that is stored. */
+#define LIMIT_SHELF (16 * MIB)
+#define LIMIT_DOCUMENT LIMIT_TAGS_BODY

@@ -1,0 +1,73 @@
+/*
+ * Flights: a blob on its way from an upstream, one fetch a digest however many read it. The bytes go to a partial file
+ * as they come; readers follow behind at any offset. A flight outlives its readers, resumes where an upstream broke
+ * off, and hands the blob to the keeper when its digest is right. Its last bytes are held back until then. The life of
+ * a flight is a table at the top of flight.c. Any thread may join, wait and read.
+ */
+#pragma once
+
+#include "blobstore/blobstore.h"
+#include "mirror/gate.h"
+#include "mirror/keeper.h"
+#include "mirror/library.h"
+#include "mirror/recent.h"
+#include "mirror/workers.h"
+
+#include <sys/types.h>
+
+struct upstream;
+struct flights;
+struct flight;
+
+/* Everything a flight needs; all of it outlives the flights. */
+struct flights_needs {
+    struct blobstore *store;
+    struct upstream *upstream;
+    struct gates *gates;
+    struct workers *workers;
+    struct keeper *keeper;
+    struct library *library;
+    struct recent *recent;
+};
+
+struct flight_target {
+    const char *registry, *repository;
+    const struct digest *digest;
+    int64_t patience_ms; /* it fails when it makes no progress for so long */
+};
+
+MUST_CHECK int flights_create(const struct flights_needs *needs, struct flights **ret_flights);
+/* After upstream, workers and keeper have been stopped: no flight is left. Accepts NULL. */
+void flights_destroy(struct flights *fs);
+
+/* The key under which failures of this flight are remembered; RECENT_KEY_MAX bytes. */
+void flight_key(const struct flight_target *t, char *key);
+/* The flight of that digest, if there is one; a reference, the caller's. */
+struct flight *flight_find(struct flights *fs, const struct digest *digest);
+/*
+ * Joins the flight of the digest, or starts it (*ret_mine). One reference, the caller's. -EEXIST: it has been stored in
+ * the meantime. -EBUSY: its partial file is being closed, try again in a moment. -ENOSPC, -EIO, -ENOMEM, -ECANCELED.
+ */
+MUST_CHECK int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_mine,
+                           struct flight **ret_flight);
+void flight_unref(struct flight *f); /* accepts NULL; the waiter has been forgotten (gate_forget()) */
+
+/*
+ * 0: it can be answered, with *ret_size bytes. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w`
+ * NULL, neither. Else the flight failed before anybody could be answered (its error; *ret_failure tells more), or
+ * -ECANCELED.
+ */
+MUST_CHECK int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_size,
+                           struct failure *ret_failure);
+/* Its size, if that is known by now. */
+bool flight_size(struct flight *f, uint64_t *ret_size);
+/* Whether every byte is there and right: then flight_fd() is the whole blob. */
+bool flight_is_verified(struct flight *f);
+/* For reading only; the flight's, good as long as the reference. */
+int flight_fd(const struct flight *f);
+/* As mirror_read(): > 0 bytes; 0 entered and suspended; < 0 it will not be completed. */
+MUST_CHECK ssize_t flight_read(struct flight *f, struct waiter *w, uint64_t offset, void *data, size_t len);
+/* Whether its bytes are asked for in this repository's name. */
+bool flight_is_of(const struct flight *f, const char *registry, const char *repository);
+/* HTTP requests made so far. */
+unsigned flight_requests(const struct flight *f);

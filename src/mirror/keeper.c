@@ -1,0 +1,141 @@
+#include "mirror/keeper.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+/* Most of one commit: it bounds how long the first of it waits for the last. */
+#define KEEPER_BATCH 64
+#define KEEPER_FLUSH_MS (60 * CLOCK_SECOND)
+
+struct keeper {
+    struct blobstore *store; /* set at create */
+    pthread_mutex_t lock;
+    pthread_cond_t stirred;
+    /* under lock */
+    struct keeping *first, **last;
+    bool stopping;
+    pthread_t thread;
+    /* owned by the thread */
+    int64_t flushed_at;
+};
+
+/* Under the lock: takes up to KEEPER_BATCH from the front, as a list. */
+static struct keeping *take(struct keeper *k)
+{
+    struct keeping *taken = k->first, **end = &k->first;
+    for (unsigned n = 0; *end && n < KEEPER_BATCH; n++)
+        end = &(*end)->next;
+    if (end == &k->first)
+        return NULL;
+    k->first = *end;
+    *end = NULL;
+    if (!k->first)
+        k->last = &k->first;
+    return taken;
+}
+
+static void keep(struct keeper *k, struct keeping *taken)
+{
+    struct blobstore_batch *batch;
+    int r = blobstore_batch_begin(k->store, &batch);
+    if (r == 0) {
+        for (struct keeping *i = taken; i; i = i->next)
+            i->add(i, batch);
+        r = blobstore_batch_commit(batch);
+    }
+    if (r < 0)
+        log_event(LOG_ERROR, "commit_failed", LOG_S("error", strerrorname_np(-r)));
+    for (struct keeping *i = taken, *next; i; i = next) {
+        next = i->next;
+        i->done(i, r);
+    }
+}
+
+static void flush_touches(struct keeper *k)
+{
+    int r = blobstore_flush_touches(k->store);
+    if (r < 0)
+        log_event(LOG_ERROR, "touches_not_written", LOG_S("error", strerrorname_np(-r)));
+    k->flushed_at = clock_monotonic_ms();
+}
+
+static void *keeper_thread(void *arg)
+{
+    struct keeper *k = arg;
+    (void)pthread_mutex_lock(&k->lock);
+    for (;;) {
+        struct keeping *taken = take(k);
+        if (!taken && k->stopping)
+            break;
+        if (!taken && clock_monotonic_ms() - k->flushed_at < KEEPER_FLUSH_MS) {
+            int64_t when = k->flushed_at + KEEPER_FLUSH_MS;
+            struct timespec until = {.tv_sec = when / 1000, .tv_nsec = when % 1000 * 1000000};
+            (void)pthread_cond_timedwait(&k->stirred, &k->lock, &until);
+            continue;
+        }
+        (void)pthread_mutex_unlock(&k->lock);
+        if (taken)
+            keep(k, taken);
+        if (clock_monotonic_ms() - k->flushed_at >= KEEPER_FLUSH_MS)
+            flush_touches(k);
+        (void)pthread_mutex_lock(&k->lock);
+    }
+    (void)pthread_mutex_unlock(&k->lock);
+    flush_touches(k);
+    return NULL;
+}
+
+int keeper_start(struct blobstore *store, struct keeper **ret_keeper)
+{
+    struct keeper *k = calloc(1, sizeof(*k));
+    if (!k)
+        return -ENOMEM;
+    k->store = store;
+    k->last = &k->first;
+    k->flushed_at = clock_monotonic_ms();
+    pthread_condattr_t attr;
+    (void)pthread_condattr_init(&attr);
+    (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    (void)pthread_mutex_init(&k->lock, NULL);
+    (void)pthread_cond_init(&k->stirred, &attr);
+    (void)pthread_condattr_destroy(&attr);
+    int r = pthread_create(&k->thread, NULL, keeper_thread, k);
+    if (r) {
+        (void)pthread_cond_destroy(&k->stirred);
+        (void)pthread_mutex_destroy(&k->lock);
+        free(k);
+        return -r;
+    }
+    *ret_keeper = k;
+    return 0;
+}
+
+void keeper_post(struct keeper *k, struct keeping *keeping)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    keeping->next = NULL;
+    *k->last = keeping;
+    k->last = &keeping->next;
+    (void)pthread_cond_signal(&k->stirred);
+    (void)pthread_mutex_unlock(&k->lock);
+}
+
+void keeper_stop(struct keeper *k)
+{
+    if (!k)
+        return;
+    (void)pthread_mutex_lock(&k->lock);
+    k->stopping = true;
+    (void)pthread_cond_signal(&k->stirred);
+    (void)pthread_mutex_unlock(&k->lock);
+    (void)pthread_join(k->thread, NULL);
+    (void)pthread_cond_destroy(&k->stirred);
+    (void)pthread_mutex_destroy(&k->lock);
+    free(k);
+}

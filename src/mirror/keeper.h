@@ -1,0 +1,24 @@
+/*
+ * The keeper: the one thread that makes things durable. What is posted while it waits for the disk is gathered, and
+ * committed together: many blobs and records to one commit of the index. Between commits it writes out the touches.
+ * Any thread may post.
+ */
+#pragma once
+
+#include "blobstore/blobstore.h"
+
+struct keeper;
+
+/* Something to keep, embedded in what it belongs to. Both calls come on the keeper's thread. */
+struct keeping {
+    /* Publishes, puts and deletes in the batch. */
+    void (*add)(struct keeping *k, struct blobstore_batch *batch);
+    /* The batch is durable (0) or is not (negative errno; then nothing of it is). The last call; may free `k`. */
+    void (*done)(struct keeping *k, int result);
+    struct keeping *next; /* under the keeper's lock */
+};
+
+MUST_CHECK int keeper_start(struct blobstore *store, struct keeper **ret_keeper);
+void keeper_post(struct keeper *k, struct keeping *keeping);
+/* Keeps what was posted, also what that posts, and ends the thread. Accepts NULL. */
+void keeper_stop(struct keeper *k);

@@ -1,0 +1,104 @@
+#include "mirror/manifest.h"
+
+#include <errno.h>
+#include <jansson.h>
+#include <string.h>
+
+static inline void auto_json(json_t **j)
+{
+    json_decref(*j);
+}
+
+bool media_type_is_manifest(const char *content_type)
+{
+    static const char *const generic[] = {MEDIA_TYPE_JSON, "application/octet-stream", "binary/octet-stream"};
+    for (size_t i = 0; i < ARRAY_SIZE(generic); i++)
+        if (strcmp(content_type, generic[i]) == 0)
+            return false;
+    return *content_type && strncmp(content_type, "text/", 5) != 0 && strlen(content_type) < MEDIA_TYPE_MAX;
+}
+
+static int add_child(struct manifest *m, const json_t *descriptor, bool is_manifest)
+{
+    const char *text = json_string_value(json_object_get(descriptor, "digest"));
+    const json_t *size = json_object_get(descriptor, "size");
+    struct manifest_child child = {.is_manifest = is_manifest};
+    if (!text || !json_is_integer(size) || json_integer_value(size) < 0)
+        return 0; /* opaque: an artifact may hold what it likes */
+    int r = digest_parse(text, strlen(text), &child.digest);
+    if (r < 0)
+        return 0;
+    child.size = (uint64_t)json_integer_value(size);
+    if (m->child_count == MANIFEST_CHILDREN_MAX)
+        return -EFBIG;
+    if ((m->child_count & (m->child_count - 1)) == 0) {
+        size_t room = m->child_count ? 2 * m->child_count : 1;
+        struct manifest_child *more = realloc(m->children, room * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        m->children = more;
+    }
+    m->children[m->child_count++] = child;
+    return 0;
+}
+
+static int add_children(struct manifest *m, const json_t *root)
+{
+    static const struct {
+        const char *key;
+        bool is_manifest;
+    } lists[] = {{"manifests", true}, {"layers", false}, {"blobs", false}};
+    int r = add_child(m, json_object_get(root, "config"), false);
+    for (size_t i = 0; r == 0 && i < ARRAY_SIZE(lists); i++) {
+        size_t at;
+        const json_t *descriptor;
+        json_array_foreach(json_object_get(root, lists[i].key), at, descriptor)
+        {
+            r = add_child(m, descriptor, lists[i].is_manifest);
+            if (r < 0)
+                break;
+        }
+    }
+    return r;
+}
+
+/* What a manifest without a mediaType is. NULL: no manifest. */
+static const char *type_by_form(const json_t *root)
+{
+    if (json_is_array(json_object_get(root, "manifests")))
+        return MEDIA_TYPE_OCI_INDEX;
+    if (json_is_object(json_object_get(root, "config")) || json_is_array(json_object_get(root, "layers")))
+        return MEDIA_TYPE_OCI_MANIFEST;
+    return NULL;
+}
+
+int manifest_parse(const void *data, size_t len, struct manifest **ret_manifest)
+{
+    AUTO(auto_json) json_t *root = json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL);
+    if (!json_is_object(root))
+        return -EINVAL;
+    if (json_integer_value(json_object_get(root, "schemaVersion")) == 1)
+        return -ENOTSUP;
+    const char *type = json_string_value(json_object_get(root, "mediaType"));
+    if (!type || !media_type_is_manifest(type))
+        type = type_by_form(root);
+    if (!type)
+        return -EINVAL;
+    AUTO(auto_manifest_destroy) struct manifest *m = calloc(1, sizeof(*m));
+    if (!m)
+        return -ENOMEM;
+    (void)stpcpy(m->media_type, type);
+    int r = add_children(m, root);
+    if (r < 0)
+        return r;
+    *ret_manifest = TAKE_PTR(m);
+    return 0;
+}
+
+void manifest_destroy(struct manifest *m)
+{
+    if (!m)
+        return;
+    free(m->children);
+    free(m);
+}

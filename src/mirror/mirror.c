@@ -1,0 +1,97 @@
+#include "mirror/mirror.h"
+
+#include "mirror/state.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+static unsigned worker_count(void)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    return cores < 2 ? 2 : cores > 16 ? 16 : (unsigned)cores;
+}
+
+static int start_parts(struct mirror *m, struct upstream *upstream)
+{
+    int r = keeper_start(m->store, &m->keeper);
+    if (r == 0)
+        r = workers_start(worker_count(), &m->workers);
+    if (r == 0)
+        r = library_create(m->store, m->keeper, &m->library);
+    if (r == 0)
+        r = pointers_create(m->store, m->keeper, &m->pointers);
+    if (r == 0)
+        r = recent_create(&m->recent);
+    if (r < 0)
+        return r;
+    const struct questions_needs for_questions = {
+        .upstream = upstream,
+        .gates = &m->gates,
+        .workers = m->workers,
+        .library = m->library,
+        .pointers = m->pointers,
+        .recent = m->recent,
+    };
+    const struct flights_needs for_flights = {
+        .store = m->store,
+        .upstream = upstream,
+        .gates = &m->gates,
+        .workers = m->workers,
+        .keeper = m->keeper,
+        .library = m->library,
+        .recent = m->recent,
+    };
+    r = questions_create(&for_questions, &m->questions);
+    return r == 0 ? flights_create(&for_flights, &m->flights) : r;
+}
+
+int mirror_start(const struct mirror_options *options, struct mirror **ret_mirror)
+{
+    struct mirror *m = calloc(1, sizeof(*m));
+    if (!m)
+        return -ENOMEM;
+    m->store = options->store;
+    m->config = options->config;
+    (void)pthread_rwlock_init(&m->config_lock, NULL);
+    int r = gates_start(&m->gates);
+    gate_init(&m->holding, &m->gates);
+    if (r == 0)
+        r = start_parts(m, options->upstream);
+    if (r < 0) {
+        mirror_stop(m);
+        return r;
+    }
+    *ret_mirror = m;
+    return 0;
+}
+
+int mirror_reload(struct mirror *m, const struct config *config)
+{
+    (void)pthread_rwlock_wrlock(&m->config_lock);
+    m->config = config;
+    (void)pthread_rwlock_unlock(&m->config_lock);
+    return 0;
+}
+
+void mirror_cut(struct mirror *m)
+{
+    gates_cut(&m->gates);
+}
+
+/* Workers hand over to the keeper, and neither needs the upstream any more. */
+void mirror_stop(struct mirror *m)
+{
+    if (!m)
+        return;
+    workers_stop(m->workers);
+    keeper_stop(m->keeper);
+    flights_destroy(m->flights);
+    questions_destroy(m->questions);
+    recent_destroy(m->recent);
+    pointers_destroy(m->pointers);
+    library_destroy(m->library);
+    gate_finish(&m->holding);
+    gates_stop(&m->gates);
+    (void)pthread_rwlock_destroy(&m->config_lock);
+    free(m);
+}

@@ -1,0 +1,66 @@
+/*
+ * Questions: what is asked of an upstream and answered from memory, one at a time however many want to know. What a tag
+ * stands for, a manifest, how large a blob is, a repository's tags, the referrers of a digest. The answer is put where
+ * later sessions find it (pointers, library, recent failures) before anybody is told.
+ *
+ *     ASKING ──job ends──► READING (a worker checks what came) ──► ANSWERED
+ *        ▲                     │
+ *        └─ next page, second attempt, GET after a HEAD that said too little, the referrers' fallback tag
+ */
+#pragma once
+
+#include "mirror/gate.h"
+#include "mirror/library.h"
+#include "mirror/pointers.h"
+#include "mirror/recent.h"
+#include "mirror/workers.h"
+
+struct upstream;
+struct questions;
+struct question;
+
+enum question_kind {
+    QUESTION_TAG,       /* HEAD of a manifest: reference is a tag, or a digest */
+    QUESTION_MANIFEST,  /* GET of a manifest by digest */
+    QUESTION_SIZE,      /* HEAD of a blob */
+    QUESTION_TAGS_LIST, /* reference is "" */
+    QUESTION_REFERRERS, /* reference is a digest */
+};
+
+/* Everything a question needs; all of it outlives the questions. */
+struct questions_needs {
+    struct upstream *upstream;
+    struct gates *gates;
+    struct workers *workers;
+    struct library *library;
+    struct pointers *pointers;
+    struct recent *recent;
+};
+
+struct question_target {
+    enum question_kind kind;
+    const char *registry, *repository, *reference;
+};
+
+MUST_CHECK int questions_create(const struct questions_needs *needs, struct questions **ret_questions);
+/* After upstream and workers have been stopped. Accepts NULL. */
+void questions_destroy(struct questions *qs);
+
+/* The key under which failures of this question are remembered; RECENT_KEY_MAX bytes. */
+void question_key(const struct question_target *t, char *key);
+/* Joins the question that is being asked, or asks it (*ret_mine). One reference, the caller's. -ECANCELED when
+ * stopping. */
+MUST_CHECK int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine,
+                             struct question **ret_question);
+/* 0: answered. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w` NULL, neither. -ECANCELED:
+ * nothing may wait any more. */
+MUST_CHECK int question_wait(struct question *q, struct waiter *w, int64_t due);
+/* Of an answered one; good as long as the reference. error 0: it went well. */
+const struct failure *question_failure(const struct question *q);
+/* QUESTION_TAG: digest, size (0: not known), type. QUESTION_SIZE: size. */
+const struct pointer *question_pointer(const struct question *q);
+/* QUESTION_MANIFEST and the lists; may be NULL otherwise. */
+struct document *question_document(const struct question *q);
+/* HTTP requests made so far. */
+unsigned question_requests(const struct question *q);
+void question_unref(struct question *q); /* accepts NULL; the waiter has been forgotten (gate_forget()) */

@@ -1,0 +1,162 @@
+#include "mirror/recent.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define RECENT_MAX 4096
+#define RECENT_BUCKETS 4096 /* a power of two */
+
+#define ABSENT_MS (10 * CLOCK_SECOND)
+#define BACK_OFF_FIRST_MS 1000
+#define BACK_OFF_LAST_MS (30 * CLOCK_SECOND)
+/* What an upstream asks for is respected up to this; then it is asked again. */
+#define RETRY_AFTER_LAST_MS (10 * CLOCK_MINUTE)
+/* A row of failures ends when nothing failed for so long after its back-off. */
+#define ROW_ENDS_MS (60 * CLOCK_SECOND)
+
+struct entry {
+    struct entry *chain, *newer, *older;
+    struct failure failure;
+    unsigned row;
+    char key[];
+};
+
+struct recent {
+    pthread_mutex_t lock;
+    /* under lock */
+    unsigned count, seed;
+    struct entry *newest, *oldest;
+    struct entry *buckets[RECENT_BUCKETS];
+};
+
+bool failure_is_absence(const struct failure *f)
+{
+    return f->error == -ENOENT || f->error == -EACCES || f->error == -ENOTSUP;
+}
+
+int recent_create(struct recent **ret_recent)
+{
+    struct recent *r = calloc(1, sizeof(*r));
+    if (!r)
+        return -ENOMEM;
+    r->seed = (unsigned)clock_real_ms();
+    (void)pthread_mutex_init(&r->lock, NULL);
+    *ret_recent = r;
+    return 0;
+}
+
+static struct entry **find(struct recent *r, const char *key)
+{
+    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
+    for (const char *p = key; *p; p++)
+        h = (h ^ (unsigned char)*p) * 1099511628211ULL;
+    struct entry **at = &r->buckets[h & (RECENT_BUCKETS - 1)];
+    while (*at && strcmp((*at)->key, key) != 0)
+        at = &(*at)->chain;
+    return at;
+}
+
+static void unlink_entry(struct recent *r, struct entry **at)
+{
+    struct entry *e = *at;
+    *at = e->chain;
+    *(e->newer ? &e->newer->older : &r->newest) = e->older;
+    *(e->older ? &e->older->newer : &r->oldest) = e->newer;
+    r->count--;
+}
+
+static void link_newest(struct recent *r, struct entry *e)
+{
+    e->newer = NULL;
+    e->older = r->newest;
+    *(r->newest ? &r->newest->newer : &r->oldest) = e;
+    r->newest = e;
+    r->count++;
+}
+
+void recent_destroy(struct recent *r)
+{
+    if (!r)
+        return;
+    for (struct entry *e = r->newest, *older; e; e = older) {
+        older = e->older;
+        free(e);
+    }
+    (void)pthread_mutex_destroy(&r->lock);
+    free(r);
+}
+
+/* Half of the step is certain, the other half is chance: those who failed together do not come back together. */
+static int64_t back_off(struct recent *r, unsigned row)
+{
+    int64_t step = BACK_OFF_FIRST_MS;
+    for (unsigned i = 1; i < row && step < BACK_OFF_LAST_MS; i++)
+        step *= 2;
+    if (step > BACK_OFF_LAST_MS)
+        step = BACK_OFF_LAST_MS;
+    return step / 2 + rand_r(&r->seed) % (step / 2 + 1);
+}
+
+void recent_note(struct recent *r, const char *key, struct failure *f, int64_t retry_after_ms)
+{
+    int64_t now = clock_monotonic_ms();
+    (void)pthread_mutex_lock(&r->lock);
+    struct entry **at = find(r, key), *e = *at;
+    if (e) {
+        unlink_entry(r, at);
+        if (now - e->failure.until > ROW_ENDS_MS)
+            e->row = 0;
+    } else {
+        e = calloc(1, sizeof(*e) + strlen(key) + 1);
+        if (e)
+            (void)stpcpy(e->key, key);
+    }
+    f->until = now + (failure_is_absence(f) ? ABSENT_MS : back_off(r, e ? e->row + 1 : 1));
+    if (retry_after_ms > RETRY_AFTER_LAST_MS)
+        retry_after_ms = RETRY_AFTER_LAST_MS;
+    if (f->until < now + retry_after_ms)
+        f->until = now + retry_after_ms;
+    if (e) {
+        e->row++;
+        e->failure = *f;
+        at = find(r, key);
+        e->chain = *at;
+        *at = e;
+        link_newest(r, e);
+        if (r->count > RECENT_MAX) {
+            struct entry *old = r->oldest;
+            unlink_entry(r, find(r, old->key));
+            free(old);
+        }
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+bool recent_get(struct recent *r, const char *key, struct failure *ret_failure)
+{
+    bool found = false;
+    (void)pthread_mutex_lock(&r->lock);
+    const struct entry *e = r->count ? *find(r, key) : NULL;
+    if (e && e->failure.until > clock_monotonic_ms()) {
+        *ret_failure = e->failure;
+        found = true;
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+    return found;
+}
+
+void recent_forget(struct recent *r, const char *key)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    struct entry **at = r->count ? find(r, key) : NULL;
+    if (at && *at) {
+        struct entry *e = *at;
+        unlink_entry(r, at);
+        free(e);
+    }
+    (void)pthread_mutex_unlock(&r->lock);
+}

@@ -1,0 +1,33 @@
+/*
+ * What mirror.c and session.c share: the mirror's parts. Everything is set by mirror_start() and stays, but for the
+ * configuration, which sessions read under its lock and copy from.
+ */
+#pragma once
+
+#include "mirror/flight.h"
+#include "mirror/gate.h"
+#include "mirror/keeper.h"
+#include "mirror/library.h"
+#include "mirror/mirror.h"
+#include "mirror/pointers.h"
+#include "mirror/question.h"
+#include "mirror/recent.h"
+#include "mirror/workers.h"
+
+#include <pthread.h>
+
+struct mirror {
+    struct blobstore *store;
+    struct gates gates;
+    struct gate holding; /* where sessions wait for a back-off to pass */
+    struct workers *workers;
+    struct keeper *keeper;
+    struct library *library;
+    struct pointers *pointers;
+    struct recent *recent;
+    struct questions *questions;
+    struct flights *flights;
+
+    pthread_rwlock_t config_lock;
+    const struct config *config; /* under config_lock */
+};

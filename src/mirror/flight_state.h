@@ -1,0 +1,104 @@
+/*
+ * What the files of a flight share. flights.c has the table and the readers' side, flight.c the life, flight_hash.c the
+ * hash that follows the bytes.
+ *
+ * The life of a flight
+ *
+ *   state       what happens                                  who moves it on
+ *   SIZING      HEAD: nobody has said how large the blob is   upstream thread: → ASKING, ENDING
+ *   ASKING      GET submitted, also again after a break       upstream thread: → STREAMING
+ *   STREAMING   bytes come; readers follow                    upstream thread: → ASKING, VERIFYING, ENDING
+ *   VERIFYING   every byte is there, the hash is not          a worker: → LANDING, ENDING
+ *   LANDING     right; the keeper publishes                   keeper: → GONE
+ *   ENDING      failed; the keeper closes the partial file    keeper: → GONE
+ *   GONE        out of the table; readers may still hold it   last reference
+ *
+ * One of them has the flight at a time: the upstream's thread while a job is under way, then a worker, then the keeper.
+ * The hash is the exception, it follows the bytes in a worker while they still come (`hash` is the worker's own).
+ *
+ * Bytes that readers may have: none until the size is known; all of them once the digest matched; of a blob of up to
+ * FLIGHT_WHOLE none before that; else what is in the file, less FLIGHT_HOLD_BACK at the end of the blob.
+ */
+#pragma once
+
+#include "mirror/flight.h"
+
+enum flight_state {
+    FLIGHT_SIZING,
+    FLIGHT_ASKING,
+    FLIGHT_STREAMING,
+    FLIGHT_VERIFYING,
+    FLIGHT_LANDING,
+    FLIGHT_ENDING,
+    FLIGHT_GONE,
+};
+
+/* Whose word the size is. A manifest's may be wrong: whoever pushed it wrote it. */
+enum size_source { SIZE_UNKNOWN, SIZE_OF_MANIFEST, SIZE_OF_HEAD, SIZE_OF_GET };
+
+#define FLIGHTS_BUCKETS 1024 /* a power of two */
+
+struct flights {
+    struct flights_needs needs; /* set at create */
+    pthread_mutex_t lock;
+    struct flight *buckets[FLIGHTS_BUCKETS]; /* under lock */
+};
+
+struct upstream_result;
+
+struct flight {
+    struct work work;       /* the hash's turn; first, for the worker */
+    struct keeping keeping; /* its end */
+    struct flights *all;
+    struct flight *chain; /* under the lock of all */
+    atomic_uint refs;
+    atomic_uint requests;
+
+    /* set at create */
+    struct digest digest;
+    char *registry, *repository;
+    int64_t patience_ms;
+    int fd; /* the partial file; the blob itself once it is published */
+
+    /* of whoever has the flight */
+    struct blobstore_writer *writer;
+    char *gathered; /* FLIGHT_GATHER bytes, while a job is under way */
+    size_t gathered_len;
+    uint64_t skip; /* bytes of this answer that are there already */
+    enum size_source size_source;
+    unsigned breaks;       /* since the last progress */
+    int64_t progressed_at; /* monotonic ms */
+    int job_error;         /* why on_head or on_body ended the job */
+    enum blobstore_keep keep;
+
+    /* of the worker that hashes */
+    struct digest_state *hash;
+    uint64_t hashed;
+
+    struct gate gate;
+    /* under the gate's lock */
+    enum flight_state state;
+    bool answerable; /* an upstream has said that it has the blob, or it is verified */
+    bool verified;
+    bool complete;    /* all bytes are in the file */
+    bool hash_posted; /* a worker has it, or will */
+    bool has_size;
+    uint64_t size;
+    uint64_t written; /* bytes in the file */
+    int broken;       /* the hash's error, for the upstream's thread to see */
+    struct failure failure;
+};
+
+/* flights.c, under the lock of all: where a flight of the digest is, or would be */
+struct flight **flights_find(struct flights *fs, const struct digest *digest);
+
+/* flight.c; called by whoever has the flight */
+void flight_start(struct flight *f);
+void flight_fail(struct flight *f, int error, const struct upstream_result *result, const char *message,
+                 enum blobstore_keep keep);
+void flight_land(struct flight *f); /* verified: the keeper publishes it */
+
+/* flight_hash.c */
+/* Under the gate's lock: whether a worker must be posted, without the lock, to hash what is in the file. */
+MUST_CHECK bool flight_wants_hash(struct flight *f);
+void flight_hash(struct work *work);

@@ -1,0 +1,221 @@
+#include "mirror/flight_state.h"
+
+#include "base/clock.h"
+#include "base/limits.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* --- the table ---------------------------------------------------------------------------------------------- */
+
+int flights_create(const struct flights_needs *needs, struct flights **ret_flights)
+{
+    struct flights *fs = calloc(1, sizeof(*fs));
+    if (!fs)
+        return -ENOMEM;
+    fs->needs = *needs;
+    (void)pthread_mutex_init(&fs->lock, NULL);
+    *ret_flights = fs;
+    return 0;
+}
+
+void flights_destroy(struct flights *fs)
+{
+    if (!fs)
+        return;
+    for (size_t i = 0; i < FLIGHTS_BUCKETS; i++)
+        assert(!fs->buckets[i]);
+    (void)pthread_mutex_destroy(&fs->lock);
+    free(fs);
+}
+
+void flight_key(const struct flight_target *t, char *key)
+{
+    char digest[DIGEST_TEXT_MAX];
+    (void)snprintf(key, RECENT_KEY_MAX, "blob %s/%s@%s", t->registry, t->repository, digest_format(t->digest, digest));
+}
+
+struct flight **flights_find(struct flights *fs, const struct digest *digest)
+{
+    struct flight **at = &fs->buckets[digest_hash(digest) & (FLIGHTS_BUCKETS - 1)];
+    while (*at && !digest_equal(&(*at)->digest, digest))
+        at = &(*at)->chain;
+    return at;
+}
+
+struct flight *flight_find(struct flights *fs, const struct digest *digest)
+{
+    (void)pthread_mutex_lock(&fs->lock);
+    struct flight *f = *flights_find(fs, digest);
+    if (f)
+        f->refs++;
+    (void)pthread_mutex_unlock(&fs->lock);
+    return f;
+}
+
+void flight_unref(struct flight *f)
+{
+    if (!f || --f->refs > 0)
+        return;
+    assert(!f->writer);
+    gate_finish(&f->gate);
+    digest_destroy(f->hash);
+    if (f->fd >= 0)
+        (void)close(f->fd);
+    free(f->gathered);
+    free(f->registry);
+    free(f->repository);
+    free(f);
+}
+
+/* --- joining ------------------------------------------------------------------------------------------------ */
+
+static int create(struct flights *fs, const struct flight_target *t, struct flight **ret_flight)
+{
+    struct flight *f = calloc(1, sizeof(*f));
+    if (!f)
+        return -ENOMEM;
+    f->all = fs;
+    f->refs = 2; /* until it is gone, and the caller's */
+    f->work.run = flight_hash;
+    f->digest = *t->digest;
+    f->patience_ms = t->patience_ms;
+    f->progressed_at = clock_monotonic_ms();
+    f->registry = strdup(t->registry);
+    f->repository = strdup(t->repository);
+    f->fd = -1;
+    gate_init(&f->gate, fs->needs.gates);
+    int r = f->registry && f->repository ? digest_begin(t->digest->algorithm, &f->hash) : -ENOMEM;
+    if (r == 0)
+        r = blobstore_writer_open(fs->needs.store, t->digest, &f->writer, &f->written);
+    if (r == 0) {
+        f->fd = fcntl(blobstore_writer_fd(f->writer), F_DUPFD_CLOEXEC, 0);
+        r = f->fd < 0 ? -errno : 0;
+    }
+    if (r < 0) {
+        blobstore_writer_close(TAKE_PTR(f->writer), BLOBSTORE_KEEP);
+        f->refs = 1;
+        flight_unref(f);
+        return r;
+    }
+    uint64_t size;
+    /* A claim of no bytes at all would be taken for a blob that is complete: the registry is asked. */
+    if (library_size_hint(fs->needs.library, t->digest, &size) == 0 && size > 0 && size <= LIMIT_BLOB &&
+        size >= f->written) {
+        f->has_size = true;
+        f->size = size;
+        f->size_source = SIZE_OF_MANIFEST;
+    }
+    *ret_flight = f;
+    return 0;
+}
+
+int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_mine, struct flight **ret_flight)
+{
+    struct blobstore_info info;
+    int r = 0;
+    (void)pthread_mutex_lock(&fs->lock);
+    struct flight **at = flights_find(fs, t->digest), *f = *at;
+    bool mine = !f;
+    if (f)
+        f->refs++;
+    else if (blobstore_stat(fs->needs.store, t->digest, &info) == 0)
+        r = -EEXIST;
+    else
+        r = create(fs, t, &f);
+    if (mine && r == 0)
+        *at = f;
+    (void)pthread_mutex_unlock(&fs->lock);
+    if (r < 0)
+        return r;
+    if (mine)
+        flight_start(f);
+    *ret_mine = mine;
+    *ret_flight = f;
+    return 0;
+}
+
+/* --- readers ------------------------------------------------------------------------------------------------ */
+
+int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_size, struct failure *ret_failure)
+{
+    int r;
+    gate_lock(&f->gate);
+    if (f->verified || (f->failure.error == 0 && f->answerable && f->has_size && f->size > FLIGHT_WHOLE)) {
+        *ret_size = f->size;
+        r = 0;
+    } else if (f->failure.error && f->state == FLIGHT_GONE) {
+        *ret_failure = f->failure;
+        r = f->failure.error;
+    } else {
+        r = !w || gate_wait(&f->gate, w, due) ? MIRROR_WAIT : -ECANCELED;
+    }
+    gate_unlock(&f->gate);
+    return r;
+}
+
+bool flight_size(struct flight *f, uint64_t *ret_size)
+{
+    gate_lock(&f->gate);
+    bool known = f->has_size && (f->verified || f->answerable);
+    if (known)
+        *ret_size = f->size;
+    gate_unlock(&f->gate);
+    return known;
+}
+
+bool flight_is_verified(struct flight *f)
+{
+    gate_lock(&f->gate);
+    bool verified = f->verified;
+    gate_unlock(&f->gate);
+    return verified;
+}
+
+int flight_fd(const struct flight *f)
+{
+    return f->fd;
+}
+
+/* Under the lock: bytes from the start that readers may have. */
+static uint64_t available(const struct flight *f)
+{
+    if (f->verified)
+        return f->size;
+    if (!f->has_size || f->size <= FLIGHT_WHOLE)
+        return 0;
+    uint64_t most = f->size - FLIGHT_HOLD_BACK;
+    return f->written < most ? f->written : most;
+}
+
+ssize_t flight_read(struct flight *f, struct waiter *w, uint64_t offset, void *data, size_t len)
+{
+    gate_lock(&f->gate);
+    uint64_t have = available(f);
+    ssize_t r = 0;
+    if (offset >= have)
+        r = f->failure.error || !gate_wait(&f->gate, w, INT64_MAX) ? -EIO : 0;
+    gate_unlock(&f->gate);
+    if (offset >= have)
+        return r;
+    if (len > have - offset)
+        len = (size_t)(have - offset);
+    do
+        r = pread(f->fd, data, len, (off_t)offset);
+    while (r < 0 && errno == EINTR);
+    return r > 0 ? r : -EIO;
+}
+
+bool flight_is_of(const struct flight *f, const char *registry, const char *repository)
+{
+    return strcmp(f->registry, registry) == 0 && strcmp(f->repository, repository) == 0;
+}
+
+unsigned flight_requests(const struct flight *f)
+{
+    return f->requests;
+}

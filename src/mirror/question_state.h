@@ -1,0 +1,66 @@
+/*
+ * What the two files of a question share: question.c asks and tells, question_read.c reads what came and decides how it
+ * goes on.
+ */
+#pragma once
+
+#include "mirror/question.h"
+
+#include "base/limits.h"
+#include "mirror/listing.h"
+#include "upstream/upstream.h"
+
+#define QUESTIONS_BUCKETS 1024 /* a power of two */
+
+struct questions {
+    struct questions_needs needs; /* set at create */
+    pthread_mutex_t lock;
+    struct question *buckets[QUESTIONS_BUCKETS]; /* under lock */
+};
+
+/* What is being asked upstream now. */
+enum step {
+    STEP_HEAD,     /* HEAD of the manifest or blob */
+    STEP_GET,      /* GET of the manifest */
+    STEP_PAGES,    /* GET of a list's page */
+    STEP_FALLBACK, /* HEAD of the referrers' fallback tag */
+    STEP_FALLBACK_GET,
+};
+
+struct question {
+    struct work work; /* first, for the worker */
+    struct questions *all;
+    struct question *chain; /* under the lock of all */
+    atomic_uint refs;
+    atomic_uint requests;
+    /* set at create */
+    enum question_kind kind;
+    char *registry, *repository, *reference;
+    /* of whoever has the step: the upstream's thread while a job runs, a worker afterwards */
+    enum step step;
+    unsigned attempts, pages;
+    struct buf body, query, next; /* query of the page now asked for, of the one after it */
+    struct listing *listing;
+    struct upstream_result result;
+    char message[RECENT_MESSAGE_MAX];
+    int64_t length;
+    char content_type[MEDIA_TYPE_MAX];
+    char digest_text[DIGEST_TEXT_MAX];
+    bool has_next;
+    struct digest fallback;
+    /* under the gate's lock until answered, const afterwards */
+    struct gate gate;
+    bool answered;
+    struct failure failure;
+    struct pointer pointer;
+    struct document *document;
+    char key[]; /* set at create */
+};
+
+/* question.c */
+void question_ask(struct question *q, int64_t delay_ms); /* what q->step says; answered with the failure if it cannot */
+void question_fail(struct question *q, int error, const char *message);
+void question_succeed(struct question *q);
+
+/* question_read.c */
+void question_read(struct work *work);

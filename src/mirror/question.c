@@ -132,13 +132,8 @@ static const struct upstream_callbacks callbacks = {.on_head = on_head, .on_body
 /* "sha256-<hex>", cut as the specification has it ("Referrers Tag Schema"). */
 static void fallback_tag(const char *digest, char *tag)
 {
-    const char *colon = strchr(digest, ':');
-    (void)snprintf(tag, LIMIT_TAG + 1, "%.32s-%.64s", digest, colon ? colon + 1 : "");
-    for (char *p = tag; *p; p++)
-        if (*p == ':') {
-            *p = '-';
-            break;
-        }
+    int algorithm = (int)strcspn(digest, ":");
+    (void)snprintf(tag, LIMIT_TAG + 1, "%.*s-%.64s", algorithm < 32 ? algorithm : 32, digest, digest + algorithm + 1);
 }
 
 /* Asks what q->step says. On failure the question is answered with it. */

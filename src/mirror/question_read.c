@@ -140,9 +140,9 @@ static void read_manifest(struct question *q)
         fail_as_upstream(q);
         return;
     }
-    struct digest wanted = q->pointer.digest, actual;
-    if (strchr(q->reference, ':'))
-        (void)digest_parse(q->reference, strlen(q->reference), &wanted);
+    struct digest wanted, actual;
+    if (digest_parse(q->reference, strlen(q->reference), &wanted) < 0)
+        wanted = q->pointer.digest;
     int r = check_type(q->content_type);
     if (r < 0) {
         fail_by_type(q, r);

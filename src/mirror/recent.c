@@ -12,7 +12,8 @@
 
 #define ABSENT_MS (10 * CLOCK_SECOND)
 #define BACK_OFF_FIRST_MS 1000
-#define BACK_OFF_LAST_MS (30 * CLOCK_SECOND)
+/* Below the time that a request is held by default: whoever comes meanwhile still sees the next attempt. */
+#define BACK_OFF_LAST_MS (5 * CLOCK_SECOND)
 /* What an upstream asks for is respected up to this; then it is asked again. */
 #define RETRY_AFTER_LAST_MS (10 * CLOCK_MINUTE)
 /* A row of failures ends when nothing failed for so long after its back-off. */
@@ -36,6 +37,20 @@ struct recent {
 bool failure_is_absence(const struct failure *f)
 {
     return f->error == -ENOENT || f->error == -EACCES || f->error == -ENOTSUP;
+}
+
+bool failure_is_passing(const struct failure *f)
+{
+    switch (f->error) {
+    case -EAGAIN:
+    case -ECONNREFUSED:
+    case -ECONNRESET:
+    case -EHOSTUNREACH:
+    case -EREMOTEIO:
+    case -ETIMEDOUT:
+        return true;
+    }
+    return false;
 }
 
 int recent_create(struct recent **ret_recent)

@@ -23,6 +23,8 @@ struct failure {
 
 /* A thing that is not there, as opposed to one that could not be asked for: it is no use to wait for it. */
 bool failure_is_absence(const struct failure *f);
+/* A thing that may well be had in a moment, as opposed to one that was answered wrongly or refused. */
+bool failure_is_passing(const struct failure *f);
 
 struct recent;
 

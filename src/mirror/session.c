@@ -158,7 +158,7 @@ static int ask(struct mirror_session *s, enum question_kind kind, const char *re
         if (s->failure.error == 0)
             return 0;
         leave_question(s);
-        if (!holds || failure_is_absence(&s->failure) || s->failure.error == -ECANCELED)
+        if (!holds || !failure_is_passing(&s->failure))
             return s->failure.error;
     }
 }
@@ -365,7 +365,7 @@ static int step_flight(struct mirror_session *s)
         /* What another repository does not have may be in this one; what failed is tried again while there is time. */
         bool is_own = flight_is_of(s->flight, s->registry, s->repository);
         leave_flight(s);
-        if (is_own && failure_is_absence(&s->failure))
+        if (!failure_is_passing(&s->failure) && (is_own || !failure_is_absence(&s->failure)))
             return s->failure.error;
     }
 }

@@ -150,7 +150,7 @@ static int check_head(struct flight *f, const struct upstream_head *head)
     if ((uint64_t)total == f->size)
         return 0;
     /* A manifest's word alone is not believed against the registry's: a HEAD decides. */
-    return f->size_source == SIZE_OF_MANIFEST && !f->answerable ? -EDOM : -EMSGSIZE;
+    return f->size_source == SIZE_OF_MANIFEST && !f->answerable ? -EDOM : -EBADE;
 }
 
 static int on_head(void *arg, const struct upstream_head *head)
@@ -275,23 +275,15 @@ static void ask_for_bytes(struct flight *f)
         ask(f, FLIGHT_ASKING, 0);
 }
 
-static bool is_passing(int error)
+/* Whether it is worth another attempt. An upstream that has sent part of the blob is forgiven a nonsense in between. */
+static bool is_passing(const struct flight *f, int error)
 {
-    switch (error) {
-    case -ECONNREFUSED:
-    case -EHOSTUNREACH:
-    case -ECONNRESET:
-    case -ETIMEDOUT:
-    case -EREMOTEIO:
-    case -EPROTO:
-    case -EAGAIN:
-        return true;
-    }
-    return false;
+    const struct failure failure = {.error = error};
+    return failure_is_passing(&failure) || (f->written > 0 && error == -EPROTO);
 }
 
 /* Asks again for what is missing, unless that has been tried for too long. */
-static void resume(struct flight *f, const struct upstream_result *result)
+static void resume(struct flight *f, int error, const struct upstream_result *result)
 {
     int64_t pause = 0;
     if (f->breaks > 0) {
@@ -303,7 +295,7 @@ static void resume(struct flight *f, const struct upstream_result *result)
         pause = result->retry_after_ms;
     f->breaks++;
     if (clock_monotonic_ms() + pause - f->progressed_at > f->patience_ms)
-        flight_fail(f, result->error, result, result->message, BLOBSTORE_KEEP);
+        flight_fail(f, error, result, result->message, BLOBSTORE_KEEP);
     else
         ask(f, f->state == FLIGHT_SIZING ? FLIGHT_SIZING : FLIGHT_ASKING, pause);
 }
@@ -312,6 +304,7 @@ static void fail_by_job(struct flight *f, const struct upstream_result *result)
 {
     switch (f->job_error) {
     case -EMSGSIZE:
+    case -EBADE:
         flight_fail(f, -EPROTO, result, "the upstream's blob is longer or shorter than it should be",
                     BLOBSTORE_DISCARD);
         break;
@@ -334,8 +327,8 @@ static void after_sizing(struct flight *f, const struct upstream_result *result)
 {
     if (result->error == -ENOENT || result->error == -EACCES || result->error == -EPERM || result->error == -ECANCELED)
         flight_fail(f, result->error, result, result->message, BLOBSTORE_KEEP);
-    else if (is_passing(result->error) && result->status == 0)
-        resume(f, result);
+    else if (is_passing(f, result->error) && result->status == 0)
+        resume(f, result->error, result);
     else
         ask_for_bytes(f);
 }
@@ -350,6 +343,8 @@ static void advance(struct flight *f, const struct upstream_result *result)
         f->has_size = false;
         gate_unlock(&f->gate);
         ask(f, FLIGHT_SIZING, 0);
+    } else if (f->job_error == -EBADE && f->written > 0) {
+        resume(f, -EPROTO, result);
     } else if (f->job_error) {
         fail_by_job(f, result);
     } else if (result->error == 0 && (!f->has_size || f->written == f->size)) {
@@ -359,8 +354,8 @@ static void advance(struct flight *f, const struct upstream_result *result)
     } else if (result->error == 0) { /* a whole answer, but not the whole blob: a length was not declared, or was odd */
         flight_fail(f, -EPROTO, result, "the upstream's blob is longer or shorter than it should be",
                     BLOBSTORE_DISCARD);
-    } else if (is_passing(result->error)) {
-        resume(f, result);
+    } else if (is_passing(f, result->error)) {
+        resume(f, result->error, result);
     } else if (result->error == -ERANGE) {
         flight_fail(f, -EPROTO, result, "the upstream's blob is shorter than what is here", BLOBSTORE_DISCARD);
     } else {

@@ -1,0 +1,53 @@
+#include "server/conditional.h"
+
+#include <string.h>
+
+static const char *skip_blanks(const char *p)
+{
+    while (*p == ' ' || *p == '\t')
+        p++;
+    return p;
+}
+
+/* Past the quoted tag at `p`, or NULL where there is none; ret_match tells whether it is `digest`. */
+static const char *parse_tag(const char *p, const char *digest, bool *ret_match)
+{
+    if (*p != '"')
+        return NULL;
+    const char *end = strchr(p + 1, '"');
+    if (!end)
+        return NULL;
+    size_t n = (size_t)(end - p - 1);
+    *ret_match = strlen(digest) == n && memcmp(p + 1, digest, n) == 0;
+    return end + 1;
+}
+
+bool conditional_none_match(const char *header, const char *digest)
+{
+    const char *p = skip_blanks(header);
+    if (*p == '*' && *skip_blanks(p + 1) == '\0')
+        return true;
+    while (*p) {
+        bool match = false;
+        if (strncmp(p, "W/", 2) == 0)
+            p += 2;
+        p = parse_tag(p, digest, &match);
+        if (!p)
+            return false;
+        if (match)
+            return true;
+        p = skip_blanks(p);
+        if (*p && *p != ',')
+            return false;
+        while (*p == ',')
+            p = skip_blanks(p + 1);
+    }
+    return false;
+}
+
+bool conditional_if_range(const char *header, const char *digest)
+{
+    bool match = false;
+    const char *p = parse_tag(skip_blanks(header), digest, &match);
+    return p && match && *skip_blanks(p) == '\0';
+}

@@ -1,0 +1,13 @@
+/*
+ * Conditional requests (RFC 9110 §13): entity tags are digests in quotes, so that a match means the same bytes. Pure;
+ * any thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+
+/* Whether the list of an If-None-Match header names `digest`, by weak comparison; `*` names whatever there is. */
+bool conditional_none_match(const char *header, const char *digest);
+/* Whether an If-Range header lets the Range header count: one strong tag that is `digest`. We give no dates, so that a
+ * date never does. */
+bool conditional_if_range(const char *header, const char *digest);

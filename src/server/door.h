@@ -1,0 +1,46 @@
+/*
+ * What all requests share, and who is inside: the requests that have begun and not ended, those of them that are
+ * suspended, the streams. The server's stop waits here. Any thread.
+ */
+#pragma once
+
+#include "base/auto.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mirror;
+
+struct door {
+    /* set at init */
+    struct mirror *mirror;
+    unsigned max_ranges;
+    uint32_t boot; /* first half of request ids: random, so that two runs do not share them */
+
+    /* any thread */
+    _Atomic uint32_t ids;
+    _Atomic unsigned active;
+    _Atomic unsigned streams; /* bodies that have a block of memory each */
+    _Atomic bool draining;    /* from now on a connection is closed after its answer */
+
+    pthread_mutex_t lock;
+    pthread_cond_t emptied; /* while draining: `active` or `suspended` is 0 */
+    /* under lock */
+    unsigned suspended;
+};
+
+MUST_CHECK int door_init(struct door *d, struct mirror *mirror, unsigned max_ranges);
+void door_finish(struct door *d);
+
+void door_enter(struct door *d); /* a request begins */
+void door_leave(struct door *d); /* and ends */
+void door_suspended(struct door *d);
+/* The last thing that whoever resumes does with the door: it may be gone as soon as nothing is suspended. */
+void door_resumed(struct door *d);
+
+void door_drain(struct door *d);
+/* How many requests are still inside after at most `timeout_ms` of waiting for none. */
+unsigned door_wait_active(struct door *d, int64_t timeout_ms);
+unsigned door_wait_suspended(struct door *d, int64_t timeout_ms);

@@ -1,0 +1,221 @@
+#include "server/request.h"
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/log.h"
+#include "mirror/mirror.h"
+#include "server/reply.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/socket.h>
+
+/* A GET may come with a body; it means nothing, and one that is longer than this ends the connection. */
+#define UPLOAD_MAX (64 * KIB)
+#define LOGGED_TEXT_MAX 200 /* of what a client may choose at will */
+
+void *request_create(void *cls, const char *target, struct MHD_Connection *connection)
+{
+    size_t n = target ? strlen(target) : 0;
+    struct request *r = malloc(sizeof(*r) + n + 1);
+    if (!r)
+        return NULL;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    *r = (struct request){
+        .door = cls,
+        .connection = connection,
+        .client = info ? info->socket_context : NULL,
+        .id = ++((struct door *)cls)->ids,
+        .began_ms = clock_monotonic_ms(),
+    };
+    memcpy(r->target, target ? target : "", n + 1);
+    door_enter(r->door);
+    return r;
+}
+
+const char *request_header(const struct request *r, const char *name)
+{
+    return MHD_lookup_connection_value(r->connection, MHD_HEADER_KIND, name);
+}
+
+const char *request_id(const struct request *r, char *text)
+{
+    (void)snprintf(text, REQUEST_ID_TEXT, "%08x-%08x", r->door->boot, r->id);
+    return text;
+}
+
+bool request_abandoned(const struct request *r)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+    char byte;
+    ssize_t n = info ? recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 0;
+    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+}
+
+/* The mirror calls this on our own thread, in mirror_step() or mirror_read(), with its lock held. */
+static void suspend(void *arg)
+{
+    struct request *r = arg;
+    r->waited = true;
+    door_suspended(r->door);
+    MHD_suspend_connection(r->connection);
+}
+
+/* And this from any thread, with the same lock held: the request cannot go away meanwhile, since mirror_close() takes
+ * that lock. */
+static void wake(void *arg)
+{
+    struct request *r = arg;
+    struct door *door = r->door;
+    MHD_resume_connection(r->connection);
+    door_resumed(door);
+}
+
+static bool has_upload(const struct request *r)
+{
+    const char *length = request_header(r, MHD_HTTP_HEADER_CONTENT_LENGTH);
+    return (length && strcmp(length, "0") != 0) || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
+}
+
+static int open_session(struct request *r)
+{
+    static const enum mirror_object objects[] = {
+        [ROUTE_MANIFEST] = MIRROR_MANIFEST,
+        [ROUTE_BLOB] = MIRROR_BLOB,
+        [ROUTE_TAGS] = MIRROR_TAGS,
+        [ROUTE_REFERRERS] = MIRROR_REFERRERS,
+    };
+    const struct mirror_request request = {
+        .object = objects[r->route.kind],
+        .head = r->route.head,
+        .ns = r->route.ns,
+        .name = r->route.name,
+        .reference = r->route.reference,
+        .artifact_type = r->route.artifact_type,
+        .page_size = r->route.page_size,
+        .last = r->route.last,
+        .waiter = {.suspend = suspend, .wake = wake, .arg = r},
+    };
+    return mirror_open(r->door->mirror, &request, &r->session);
+}
+
+static enum MHD_Result answer(struct request *r)
+{
+    if (r->verdict != ROUTE_OK)
+        return reply_refusal(r, route_refusal(r->verdict));
+    if (r->route.kind == ROUTE_PING)
+        return reply_ping(r);
+    if (!r->session && open_session(r) < 0)
+        return MHD_NO;
+    struct mirror_answer a;
+    if (mirror_step(r->session, &a) == MIRROR_WAIT)
+        return MHD_YES; /* suspended: anything but MHD_YES would be a use after free */
+    r->waited = false;
+    return reply_answer(r, &a);
+}
+
+enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, const char *path, const char *method,
+                               const char *version, const char *upload, size_t *upload_len, void **context)
+{
+    struct request *r = *context;
+    (void)cls;
+    (void)connection;
+    (void)version;
+    (void)upload;
+    if (!r)
+        return MHD_NO;
+    if (!r->parsed) {
+        r->parsed = true;
+        r->path = path;
+        r->method = method;
+        r->verdict = route_parse(method, r->target, &r->route);
+        /* Who waits for leave to send something is told at once; the connection ends with it. All other answers have
+         * to come with the last call, lest libmicrohttpd close the connection after them. */
+        return r->verdict == ROUTE_BAD_METHOD && has_upload(r) ? answer(r) : MHD_YES;
+    }
+    if (*upload_len > 0) {
+        r->discarded += *upload_len;
+        *upload_len = 0;
+        return r->discarded <= UPLOAD_MAX ? MHD_YES : MHD_NO;
+    }
+    return answer(r);
+}
+
+/* A text of the client's for the log, shortened to what `copy` holds. */
+static const char *shorten(const char *text, char copy[LOGGED_TEXT_MAX + 1])
+{
+    if (!text || strlen(text) <= LOGGED_TEXT_MAX)
+        return text;
+    memcpy(copy, text, LOGGED_TEXT_MAX);
+    copy[LOGGED_TEXT_MAX] = '\0';
+    return copy;
+}
+
+static void log_request(const struct request *r, enum MHD_RequestTerminationCode why)
+{
+    static const char *const outcomes[] = {
+        [MIRROR_NONE] = NULL,   [MIRROR_HIT] = "hit",     [MIRROR_JOINED] = "joined",
+        [MIRROR_MISS] = "miss", [MIRROR_STALE] = "stale", [MIRROR_ERROR] = "error",
+    };
+    struct mirror_account account = {.registry = ""};
+    char id[REQUEST_ID_TEXT];
+    char method[LOGGED_TEXT_MAX + 1], path[LOGGED_TEXT_MAX + 1], ns[LOGGED_TEXT_MAX + 1];
+    char range[LOGGED_TEXT_MAX + 1], agent[LOGGED_TEXT_MAX + 1];
+    struct log_field fields[20];
+    unsigned n = 0;
+    int64_t now = clock_monotonic_ms();
+
+    if (r->session)
+        mirror_account(r->session, &account);
+    bool complete = why == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    bool cut = r->cut || why == MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN;
+    fields[n++] = LOG_S("id", request_id(r, id));
+    fields[n++] = LOG_S("client", r->client);
+    fields[n++] = LOG_S("method", shorten(r->method, method));
+    fields[n++] = LOG_S("object", route_kind_name(r->route.kind));
+    if (r->verdict != ROUTE_OK)
+        fields[n++] = LOG_S("path", shorten(r->path, path));
+    fields[n++] = LOG_S("registry", *account.registry ? account.registry : NULL);
+    fields[n++] = LOG_S("repository", account.repository ? account.repository : r->route.name);
+    fields[n++] = LOG_S("reference", r->route.reference);
+    fields[n++] = LOG_S("ns", shorten(r->route.ns, ns));
+    fields[n++] = LOG_S("range", shorten(r->range, range));
+    fields[n++] = LOG_I("status", r->status);
+    fields[n++] = LOG_S("outcome", outcomes[account.outcome]);
+    if (r->streamed)
+        fields[n++] = LOG_U("bytes", r->handed_out);
+    else if (complete) /* how far sendfile came before a client left is not known */
+        fields[n++] = LOG_U("bytes", r->length);
+    fields[n++] = LOG_I("ms", now - r->began_ms);
+    if (r->first_ms)
+        fields[n++] = LOG_I("first_ms", r->first_ms - r->began_ms);
+    if (r->session)
+        fields[n++] = LOG_U("upstream_requests", account.upstream_requests);
+    fields[n++] = LOG_S("end", cut ? "cut" : complete ? "complete" : "gone");
+    fields[n++] = LOG_S("agent", shorten(request_header(r, MHD_HTTP_HEADER_USER_AGENT), agent));
+    log_write(LOG_INFO, "request", fields, n);
+}
+
+void request_completed(void *cls, struct MHD_Connection *connection, void **context,
+                       enum MHD_RequestTerminationCode why)
+{
+    struct request *r = *context;
+    (void)cls;
+    if (!r)
+        return;
+    *context = NULL;
+    if (r->status == 0) { /* one that libmicrohttpd made by itself, of a request that is none */
+        const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+        r->status = info ? (int)info->http_status : 0;
+    }
+    if (log_wanted(LOG_INFO))
+        log_request(r, why);
+    mirror_close(r->session);
+    multipart_destroy(r->parts);
+    struct door *door = r->door;
+    if (r->streamed)
+        door->streams--;
+    free(r);
+    door_leave(door);
+}

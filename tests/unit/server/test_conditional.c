@@ -1,0 +1,57 @@
+#include "server/conditional.h"
+
+#include <check.h>
+
+#define D "sha256:abc"
+
+static const char *const matching[] = {
+    "\"" D "\"",         "W/\"" D "\"", "*", " * ", "\"x\", \"" D "\"", "\"x\",W/\"y\" ,, \"" D "\" , \"z\"",
+    "\"a,b\",\"" D "\"",
+};
+
+START_TEST(a_tag_in_the_list_matches_weakly)
+{
+    ck_assert_msg(conditional_none_match(matching[_i], D), "%s", matching[_i]);
+}
+END_TEST
+
+static const char *const others[] = {
+    "",   "\"sha256:ab\"", "\"sha256:abcd\"", D, "\"" D, "'" D "'", "w/\"" D "\"", "\"x\" \"" D "\"", "*, \"x\"", "W/",
+    "\"", "\"x, " D "\"",
+};
+
+START_TEST(other_tags_and_broken_lists_do_not)
+{
+    ck_assert_msg(!conditional_none_match(others[_i], D), "%s", others[_i]);
+}
+END_TEST
+
+START_TEST(if_range_takes_one_strong_tag)
+{
+    ck_assert(conditional_if_range("\"" D "\"", D));
+    ck_assert(conditional_if_range(" \"" D "\" ", D));
+    ck_assert(!conditional_if_range("W/\"" D "\"", D));
+    ck_assert(!conditional_if_range("\"other\"", D));
+    ck_assert(!conditional_if_range("\"" D "\", \"x\"", D));
+    ck_assert(!conditional_if_range("Sat, 29 Oct 1994 19:43:31 GMT", D));
+    ck_assert(!conditional_if_range("", D));
+    ck_assert(!conditional_if_range("*", D));
+}
+END_TEST
+
+#define LOOP(t, list) tcase_add_loop_test(c, t, 0, (int)(sizeof(list) / sizeof((list)[0])))
+
+int main(void)
+{
+    Suite *s = suite_create("conditional");
+    TCase *c = tcase_create("conditional");
+    suite_add_tcase(s, c);
+    LOOP(a_tag_in_the_list_matches_weakly, matching);
+    LOOP(other_tags_and_broken_lists_do_not, others);
+    tcase_add_test(c, if_range_takes_one_strong_tag);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}

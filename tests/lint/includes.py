@@ -1,0 +1,82 @@
+"""The include graph: which floor may know which, and in which room each foreign library stays (docs/contributing.md)."""
+
+import collections
+import re
+
+import csource
+
+# A floor may include the headers of its own, and the public header of the floors named here.
+FLOORS = {
+    "base": [],
+    "config": ["base"],
+    "blobstore": ["base"],
+    "upstream": ["base", "config"],
+    "mirror": ["base", "config", "blobstore", "upstream"],
+    "server": ["base", "config", "mirror"],
+    "cli": ["base", "config"],
+    "main": ["base", "config", "blobstore", "upstream", "mirror", "server", "cli"],
+}
+
+# A foreign header and the files that may include it.
+ROOMS = {
+    r"microhttpd\.h": r"src/server/",
+    r"curl/": r"src/upstream/",
+    r"libpsl\.h": r"src/upstream/",
+    r"lmdb\.h": r"blobstore/",
+    r"openssl/": r"src/base/digest\.c$",
+    r"jansson\.h": r"src/(mirror|upstream)/",
+    r"libfyaml": r"src/config/",
+    r"gnutls/": r"nowhere",
+    r"check\.h": r"tests/unit/",
+}
+ONE_FILE = [r"lmdb\.h", r"openssl/"]
+
+
+def floor_of(path):
+    """The floor a file belongs to; None for the tests, which may look at every floor."""
+    if path.startswith("blobstore/"):
+        return "blobstore"
+    m = re.match(r"src/(?:([^/]+)/)?[^/]+$", path)
+    return (m.group(1) or "main") if m else None
+
+
+def check(files):
+    """files: path → text. Yields complaints."""
+    users = collections.defaultdict(set)
+    for path, text in sorted(files.items()):
+        floor = floor_of(path)
+        if floor is not None and floor not in FLOORS:
+            yield f"{path}: the floor {floor} is not in tests/lint/includes.py"
+            continue
+        for line, kind, what in csource.includes(text):
+            where = f"{path}:{line}"
+            if kind == '"':
+                yield from check_own(where, path, floor, what, files)
+                continue
+            for header, room in ROOMS.items():
+                if re.match(header, what):
+                    users[header].add(path)
+                    if not re.match(room, path):
+                        yield f"{where}: <{what}> is for {room} only"
+    for header in ONE_FILE:
+        if len(users[header]) > 1:
+            yield f"<{header}> is for one file only, and is in {', '.join(sorted(users[header]))}"
+
+
+def check_own(where, path, floor, what, files):
+    if floor is None:
+        return
+    directory, _, name = what.rpartition("/")
+    if directory == "":
+        # beside the file itself
+        if path.rpartition("/")[0] + "/" + name not in files:
+            yield f'{where}: "{what}" is not beside the file'
+        return
+    if directory == floor:
+        return
+    if directory not in FLOORS:
+        yield f'{where}: "{what}" is of no floor'
+    elif directory not in FLOORS[floor]:
+        yield f"{where}: {floor} may not know {directory}"
+    elif directory not in ("base", "cli") and name != directory + ".h":
+        yield f'{where}: "{what}" is inner to {directory}; its door is "{directory}/{directory}.h"'

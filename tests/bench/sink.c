@@ -38,12 +38,12 @@ struct plan {
     int port;
     unsigned connections;
     unsigned threads;
-    double seconds;       /* 0: no limit in time */
-    double timeout;       /* hard limit of the whole run */
-    uint64_t requests;    /* 0: no limit in number */
-    bool once;            /* one GET on each connection, the connect belongs to the measurement */
-    int64_t expect;       /* length each body must have, -1: whatever Content-Length says */
-    const char *header;   /* one more header line, without CRLF */
+    double seconds;     /* 0: no limit in time */
+    double timeout;     /* hard limit of the whole run */
+    uint64_t requests;  /* 0: no limit in number */
+    bool once;          /* one GET on each connection, the connect belongs to the measurement */
+    int64_t expect;     /* length each body must have, -1: whatever Content-Length says */
+    const char *header; /* one more header line, without CRLF */
     const char *paths[PATHS_MAX];
     unsigned n_paths;
 };
@@ -99,8 +99,8 @@ static double now(void)
 {
     struct timespec ts;
 
-    (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-    return (double) ts.tv_sec + (double) ts.tv_nsec / 1e9;
+    (void)clock_gettime(CLOCK_MONOTONIC, &ts);
+    return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
 }
 
 static uint64_t tally_errors(const struct tally *t)
@@ -111,7 +111,7 @@ static uint64_t tally_errors(const struct tally *t)
 static void conn_drop(struct worker *w, struct conn *c)
 {
     if (c->fd >= 0)
-        (void) close(c->fd);
+        (void)close(c->fd);
     c->fd = -1;
     if (c->state != CONN_IDLE)
         w->live--;
@@ -122,18 +122,18 @@ static int conn_open(struct worker *w, struct conn *c, bool blocking)
 {
     struct sockaddr_in to = {
         .sin_family = AF_INET,
-        .sin_port = htons((uint16_t) w->plan->port),
-        .sin_addr = { .s_addr = htonl(INADDR_LOOPBACK) },
+        .sin_port = htons((uint16_t)w->plan->port),
+        .sin_addr = {.s_addr = htonl(INADDR_LOOPBACK)},
     };
-    struct epoll_event ev = { .events = blocking ? EPOLLIN : EPOLLOUT, .data = { .ptr = c } };
+    struct epoll_event ev = {.events = blocking ? EPOLLIN : EPOLLOUT, .data = {.ptr = c}};
     int one = 1;
     int err;
 
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | (blocking ? 0 : SOCK_NONBLOCK), 0);
     if (c->fd < 0)
         return -errno;
-    (void) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
-    if (connect(c->fd, (struct sockaddr *) &to, sizeof(to)) < 0 && errno != EINPROGRESS)
+    (void)setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+    if (connect(c->fd, (struct sockaddr *)&to, sizeof(to)) < 0 && errno != EINPROGRESS)
         goto fail;
     if (epoll_ctl(w->epoll, EPOLL_CTL_ADD, c->fd, &ev) < 0)
         goto fail;
@@ -141,7 +141,7 @@ static int conn_open(struct worker *w, struct conn *c, bool blocking)
 
 fail:
     err = errno;
-    (void) close(c->fd);
+    (void)close(c->fd);
     c->fd = -1;
     return -err;
 }
@@ -160,7 +160,7 @@ static int conn_ask(struct worker *w, struct conn *c)
     c->first_byte_seen = false;
     c->close_after = false;
     n = send(c->fd, sh->requests[c->path], sh->request_len[c->path], MSG_NOSIGNAL | MSG_DONTWAIT);
-    if (n != (ssize_t) sh->request_len[c->path])
+    if (n != (ssize_t)sh->request_len[c->path])
         return n < 0 ? -errno : -EIO;
     if (c->state == CONN_IDLE)
         w->live++;
@@ -244,9 +244,9 @@ static void conn_head(struct worker *w, struct conn *c, char *end)
     size_t extra;
     int status;
 
-    extra = c->have - (size_t) (end - c->head);
+    extra = c->have - (size_t)(end - c->head);
     end[-2] = '\0'; /* keeps the CRLF of the last line */
-    status = strncmp(c->head, "HTTP/1.", 7) == 0 ? (int) strtol(c->head + 9, NULL, 10) : 0;
+    status = strncmp(c->head, "HTTP/1.", 7) == 0 ? (int)strtol(c->head + 9, NULL, 10) : 0;
     if (status != 200 && status != 206) {
         conn_failed(w, c, &w->tally.status_errors);
         return;
@@ -255,8 +255,7 @@ static void conn_head(struct worker *w, struct conn *c, char *end)
     c->close_after = value != NULL && strncasecmp(value, "close", 5) == 0;
     value = head_find(c->head, "content-length");
     c->left = value != NULL ? strtoull(value, NULL, 10) : 0;
-    if (value == NULL || extra > c->left ||
-        (w->plan->expect >= 0 && c->left != (uint64_t) w->plan->expect)) {
+    if (value == NULL || extra > c->left || (w->plan->expect >= 0 && c->left != (uint64_t)w->plan->expect)) {
         conn_failed(w, c, &w->tally.length_errors);
         return;
     }
@@ -283,7 +282,7 @@ static void conn_readable(struct worker *w, struct conn *c)
             conn_failed(w, c, n < 0 ? &w->tally.connect_errors : &w->tally.length_errors);
             return;
         }
-        c->have += (size_t) n;
+        c->have += (size_t)n;
         c->head[c->have] = '\0';
         end = memmem(c->head, c->have, "\r\n\r\n", 4);
         if (end != NULL)
@@ -302,15 +301,15 @@ static void conn_readable(struct worker *w, struct conn *c)
     }
     if (!c->first_byte_seen)
         first_byte(w, c);
-    w->tally.bytes += (uint64_t) n;
-    c->left -= (uint64_t) n;
+    w->tally.bytes += (uint64_t)n;
+    c->left -= (uint64_t)n;
     if (c->left == 0)
         conn_done(w, c);
 }
 
 static void conn_event(struct worker *w, struct conn *c)
 {
-    struct epoll_event ev = { .events = EPOLLIN, .data = { .ptr = c } };
+    struct epoll_event ev = {.events = EPOLLIN, .data = {.ptr = c}};
     socklen_t len = sizeof(int);
     int err = 0;
 
@@ -360,8 +359,8 @@ static void *worker_run(void *arg)
             w->tally.connect_errors++;
 
     /* Between the two the main thread reads the clock for everybody. */
-    (void) pthread_barrier_wait(&w->shared->barrier);
-    (void) pthread_barrier_wait(&w->shared->barrier);
+    (void)pthread_barrier_wait(&w->shared->barrier);
+    (void)pthread_barrier_wait(&w->shared->barrier);
     deadline = w->shared->start + plan->timeout;
     if (plan->seconds > 0 && plan->seconds < plan->timeout)
         deadline = w->shared->start + plan->seconds;
@@ -374,7 +373,7 @@ static void *worker_run(void *arg)
 
         if (left <= 0)
             break;
-        n = epoll_wait(w->epoll, events, EVENTS_MAX, (int) (left * 1000) + 1);
+        n = epoll_wait(w->epoll, events, EVENTS_MAX, (int)(left * 1000) + 1);
         if (n < 0 && errno != EINTR)
             break;
         for (int i = 0; i < n; i++)
@@ -396,13 +395,13 @@ static int plan_parse(int argc, char **argv, struct plan *plan)
     while ((opt = getopt(argc, argv, "p:c:t:d:n:T:l:H:u:1")) != -1) {
         switch (opt) {
         case 'p':
-            plan->port = (int) strtol(optarg, NULL, 10);
+            plan->port = (int)strtol(optarg, NULL, 10);
             break;
         case 'c':
-            plan->connections = (unsigned) strtoul(optarg, NULL, 10);
+            plan->connections = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 't':
-            plan->threads = (unsigned) strtoul(optarg, NULL, 10);
+            plan->threads = (unsigned)strtoul(optarg, NULL, 10);
             break;
         case 'd':
             plan->seconds = strtod(optarg, NULL);
@@ -431,8 +430,8 @@ static int plan_parse(int argc, char **argv, struct plan *plan)
             return -EINVAL;
         }
     }
-    if (plan->port <= 0 || plan->port > 65535 || plan->connections == 0 || plan->threads == 0 ||
-        plan->n_paths == 0 || plan->timeout <= 0)
+    if (plan->port <= 0 || plan->port > 65535 || plan->connections == 0 || plan->threads == 0 || plan->n_paths == 0 ||
+        plan->timeout <= 0)
         return -EINVAL;
     if (!plan->once && plan->seconds <= 0 && plan->requests == 0)
         return -EINVAL;
@@ -445,13 +444,12 @@ static int shared_init(const struct plan *plan, struct shared *sh)
 {
     for (unsigned i = 0; i < plan->n_paths; i++) {
         int n = snprintf(sh->requests[i], REQUEST_MAX,
-                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: sink\r\n%s%s\r\n",
-                         plan->paths[i], plan->port, plan->header != NULL ? plan->header : "",
-                         plan->header != NULL ? "\r\n" : "");
+                         "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nUser-Agent: sink\r\n%s%s\r\n", plan->paths[i],
+                         plan->port, plan->header != NULL ? plan->header : "", plan->header != NULL ? "\r\n" : "");
 
         if (n < 0 || n >= REQUEST_MAX)
             return -E2BIG;
-        sh->request_len[i] = (size_t) n;
+        sh->request_len[i] = (size_t)n;
     }
     return -pthread_barrier_init(&sh->barrier, NULL, plan->threads + 1);
 }
@@ -492,36 +490,34 @@ static void tally_add(struct tally *sum, const struct tally *t)
 
 static void print_result(const struct plan *plan, const struct tally *sum, double start)
 {
-    double mean = sum->first_bytes > 0 ? sum->first_byte_sum / (double) sum->first_bytes : 0;
+    double mean = sum->first_bytes > 0 ? sum->first_byte_sum / (double)sum->first_bytes : 0;
     struct rusage use;
 
-    (void) getrusage(RUSAGE_SELF, &use);
+    (void)getrusage(RUSAGE_SELF, &use);
     printf("{\"connections\":%u,\"wall\":%.6f,\"bytes\":%llu,\"requests\":%llu,"
            "\"connect_errors\":%llu,\"status_errors\":%llu,\"length_errors\":%llu,"
            "\"unfinished\":%llu,\"first_bytes\":%llu,\"first_byte_min\":%.6f,"
            "\"first_byte_avg\":%.6f,\"first_byte_max\":%.6f,\"cpu\":%.6f}\n",
-           plan->connections, sum->end - start, (unsigned long long) sum->bytes,
-           (unsigned long long) sum->requests, (unsigned long long) sum->connect_errors,
-           (unsigned long long) sum->status_errors, (unsigned long long) sum->length_errors,
-           (unsigned long long) sum->unfinished, (unsigned long long) sum->first_bytes,
-           sum->first_byte_min, mean, sum->first_byte_max,
-           (double) (use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
-               (double) (use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
+           plan->connections, sum->end - start, (unsigned long long)sum->bytes, (unsigned long long)sum->requests,
+           (unsigned long long)sum->connect_errors, (unsigned long long)sum->status_errors,
+           (unsigned long long)sum->length_errors, (unsigned long long)sum->unfinished,
+           (unsigned long long)sum->first_bytes, sum->first_byte_min, mean, sum->first_byte_max,
+           (double)(use.ru_utime.tv_sec + use.ru_stime.tv_sec) +
+               (double)(use.ru_utime.tv_usec + use.ru_stime.tv_usec) / 1e6);
 }
 
 int main(int argc, char **argv)
 {
-    static struct plan plan = { .connections = 1, .threads = 1, .timeout = 120, .expect = -1 };
+    static struct plan plan = {.connections = 1, .threads = 1, .timeout = 120, .expect = -1};
     static struct shared shared;
     struct worker *workers;
-    struct tally sum = { 0 };
+    struct tally sum = {0};
 
     if (plan_parse(argc, argv, &plan) < 0 || shared_init(&plan, &shared) < 0) {
-        fprintf(stderr,
-                "usage: sink -p PORT -u PATH [-u PATH]... [-c CONNECTIONS] [-t THREADS]\n"
-                "            (-d SECONDS | -n REQUESTS | -1) [-T TIMEOUT] [-l LENGTH] [-H HEADER]\n"
-                "  -1  one GET on each connection, all at once, the connect included\n"
-                "  -l  length every body must have      -T  hard limit of the run, in seconds\n");
+        fprintf(stderr, "usage: sink -p PORT -u PATH [-u PATH]... [-c CONNECTIONS] [-t THREADS]\n"
+                        "            (-d SECONDS | -n REQUESTS | -1) [-T TIMEOUT] [-l LENGTH] [-H HEADER]\n"
+                        "  -1  one GET on each connection, all at once, the connect included\n"
+                        "  -l  length every body must have      -T  hard limit of the run, in seconds\n");
         return 2;
     }
     workers = calloc(plan.threads, sizeof(*workers));
@@ -533,14 +529,14 @@ int main(int argc, char **argv)
             fprintf(stderr, "sink: cannot start a thread: %s\n", strerror(errno));
             return 2;
         }
-    (void) pthread_barrier_wait(&shared.barrier);
+    (void)pthread_barrier_wait(&shared.barrier);
     shared.start = now();
     sum.end = shared.start;
-    (void) pthread_barrier_wait(&shared.barrier);
+    (void)pthread_barrier_wait(&shared.barrier);
     for (unsigned i = 0; i < plan.threads; i++) {
-        (void) pthread_join(workers[i].thread, NULL);
+        (void)pthread_join(workers[i].thread, NULL);
         tally_add(&sum, &workers[i].tally);
-        (void) close(workers[i].epoll);
+        (void)close(workers[i].epoll);
         free(workers[i].conns);
     }
     free(workers);

@@ -1,11 +1,13 @@
 """The servers that are compared: their configuration files and how each is started."""
 
 import os
+import pathlib
 import shutil
 import socket
 
 from processes import BenchError, Server
 
+TOOLS = os.environ.get("ENTREPOT_TOOLS", str(pathlib.Path(__file__).resolve().parents[2] / ".tools"))
 FIRST_PORT = 20001
 NEEDED = {"nginx": "nginx", "docker-registry": "docker-registry", "ip": "iproute2", "cc": "gcc"}
 UPLINK_BYTES = 100000000      # bytes/s of each connection to the limited upstream
@@ -19,7 +21,9 @@ def missing_packages():
 
 
 def find(tool):
-    return shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    """A program of Debian's, unpacked by tests/tools/install or installed."""
+    unpacked = ["%s/deb/%s/usr/%s" % (TOOLS, tool, d) for d in ("bin", "sbin")]
+    return shutil.which(tool, path=":".join(unpacked + [os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
 
 
 def free_port():

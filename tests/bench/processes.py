@@ -79,8 +79,10 @@ class Server:
         self.port = port
         self.log = log
         self.process = None
+        self.ready_seconds = None  # from the start of the process to the first answer
 
     def start(self, timeout=20):
+        begin = time.monotonic()
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(self.argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                             start_new_session=True, preexec_fn=die_with_parent)
@@ -91,7 +93,8 @@ class Server:
                 self.stop()
                 raise BenchError("%s does not answer on port %d; its log ends:\n%s"
                                  % (self.name, self.port, self.log_tail()))
-            time.sleep(0.02)
+            time.sleep(0.001)
+        self.ready_seconds = time.monotonic() - begin
         return self
 
     def answers(self):

@@ -38,7 +38,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def port():
-    server = type("Server", (socketserver.ThreadingMixIn, http.server.HTTPServer), {"daemon_threads": True})(
+    server = type("Server", (socketserver.ThreadingMixIn, http.server.HTTPServer), {"daemon_threads": True, "handle_error": lambda *_: None})(
         ("127.0.0.1", 0), Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_address[1]

@@ -38,8 +38,13 @@ class Answers(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture(scope="module")
 def port():
-    server = type("Server", (socketserver.ThreadingMixIn, http.server.HTTPServer), {"daemon_threads": True, "handle_error": lambda *_: None})(
-        ("127.0.0.1", 0), Answers)
+    class Server(socketserver.ThreadingMixIn, http.server.HTTPServer):
+        daemon_threads = True
+
+        def handle_error(self, *args):
+            pass  # clients leave in the middle, as they are told to
+
+    server = Server(("127.0.0.1", 0), Answers)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server.server_address[1]
     server.shutdown()

@@ -79,7 +79,8 @@ def expected_passes(inputs):
 def run_suite(registry, results, **settings):
     """What the suite printed."""
     results.mkdir(parents=True, exist_ok=True)
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("OCI_", "OTEL_")) and not k.lower().endswith("_proxy")}
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith(("OCI_", "OTEL_")) and not k.lower().endswith("_proxy")}
     env.update(NO_DELETES, OCI_TLS="disabled", OCI_REGISTRY=registry, OCI_REPO1=REPOSITORY, OCI_VERSION="1.1",
                OCI_RESULTS_DIR=str(results), **settings)
     with open(results / "stderr.txt", "wb") as err:
@@ -168,7 +169,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--binary", default="build/entrepot")
     parser.add_argument("--results", default="results/conformance")
-    parser.add_argument("--peer", action="store_true", help="test registry v3 as a proxy instead, to see the harness work")
+    parser.add_argument("--peer", action="store_true",
+                        help="test registry v3 as a proxy instead, to see the harness work")
     options = parser.parse_args()
     results = pathlib.Path(options.results).resolve()
     (results / "junit.xml").unlink(missing_ok=True)

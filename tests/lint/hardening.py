@@ -1,4 +1,4 @@
-"""What a release binary must show: position independent, full RELRO, no executable stack, stack protector, fortified."""
+"""What a release binary must show: position independent, full RELRO, no executable stack, stack protector, FORTIFY."""
 
 import re
 import subprocess

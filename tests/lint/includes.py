@@ -1,4 +1,4 @@
-"""The include graph: which floor may know which, and in which room each foreign library stays (docs/contributing.md)."""
+"""The include graph: which floor may know which, and where each foreign library stays (docs/contributing.md)."""
 
 import collections
 import re

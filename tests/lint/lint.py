@@ -1,4 +1,4 @@
-"""The checks of ./dev lint. Each yields complaints; none means that it has passed. test_lint.py shows each one failing."""
+"""The checks of ./dev lint. Each yields complaints; none means that it has passed. test_lint.py shows each failing."""
 
 import argparse
 import io
@@ -144,7 +144,10 @@ def main():
 
     failed = []
     for name in options.checks or checks:
-        complaints = list(checks[name]())
+        try:
+            complaints = list(checks[name]())
+        except (OSError, subprocess.SubprocessError) as e:
+            complaints = [f"the check could not be run: {e}"]
         for c in complaints:
             print(c)
         print("lint %s: %s" % (name, "failed" if complaints else "ok"), flush=True)

@@ -88,7 +88,7 @@ def test_comments_and_strings_keep_their_lines():
 
 
 @pytest.mark.parametrize("sample", [
-    "no end", "x\n\n", "x \n", "x\r\n", "\tx\n", "see " + "/ro" + "ot/x.txt\n", "path = '" + "/ho" + "me/me/x'\n",
+    "no end", "x\n\n", "x \n", "x\r\n", "\tx\n", "see " + "/r" + "oot/x.txt\n", "path = '" + "/ho" + "me/me/x'\n",
     "x\n" + "<" * 7 + " HEAD\n", "Co-Authored" + "-By: x\n",
 ])
 def test_text_that_is_not_clean(sample):

@@ -41,7 +41,6 @@ PROGRAM = {
     "atoll": "strtoll with a check of its end",
     "atof": "strtod with a check of its end",
     "sscanf": "strtoll and its like",
-    "strerror": "strerror_r or strerrordesc_np: strerror is not for threads",
     "rand": "getrandom",
     "srand": "getrandom",
     "random": "getrandom",

@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import subprocess
 import sys
 
@@ -59,8 +60,14 @@ def run(root, *command):
 
 
 def check_format(root, paths):
-    if c_files(paths):
-        yield from run(root, "clang-format", "--dry-run", "-Werror", *c_files(paths))
+    for complaint in run(root, "clang-format", "--dry-run", "-Werror", *c_files(paths)) if c_files(paths) else ():
+        first = {}
+        for path, line in re.findall(r"^(.+?):(\d+):\d+: error: ", complaint, re.M):
+            first.setdefault(path, line)
+        if not first:
+            yield complaint
+        for path, line in first.items():
+            yield f"{path}:{line}: form; clang-format -i {path}"
 
 
 def check_includes(root, paths):

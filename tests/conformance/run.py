@@ -72,8 +72,8 @@ def complaints(table, least):
 
 
 def expected_passes(inputs):
-    """A HEAD and a GET of each input, and at the least the ping, the tag list and what must be missing."""
-    return 2 * (len(inputs["tags"]) + len(inputs["manifests"]) + len(inputs["blobs"])) + 5
+    """A HEAD and a GET of each input; besides, the ping, two tag lists, two of referrers and three of what is missing."""
+    return 2 * (len(inputs["tags"]) + len(inputs["manifests"]) + len(inputs["blobs"])) + 8
 
 
 def run_suite(registry, results, **settings):

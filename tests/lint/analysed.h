@@ -1,7 +1,8 @@
 /*
- * Included first in every file that clang-tidy reads, and never compiled: it tells the analyser what it cannot know, that
- * errno is positive after a failure, so that `return -errno;` is no success that left its outputs unset. This version
- * cannot reason about the sign of a negated unknown, hence the two values, either of which it takes errno to have.
+ * Included first in every file that clang-tidy reads, and never compiled: it tells the analyser what it cannot know,
+ * that errno is positive after a failure, so that `return -errno;` is no success that left its outputs unset. This
+ * version cannot reason about the sign of a negated unknown, hence the two values, either of which it takes errno to
+ * have.
  */
 #ifdef __clang_analyzer__
 #include <errno.h>

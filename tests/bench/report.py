@@ -87,6 +87,8 @@ def cold_table(cold, clients_list):
     for clients in clients_list:
         for kind in ("entrepot", "nginx", "registry", "direct"):
             c = cold.get(clients, kind)
+            if not c.samples:
+                continue
             delivered = sum(s.bytes for s in c.samples) / GIB
             cpu = sum(s.cpu or 0 for s in c.samples) / delivered if delivered else None
             rows.append([str(clients), NAMES[kind], cell(c, "wall", lambda v: "%.2f" % v),

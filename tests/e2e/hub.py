@@ -51,6 +51,13 @@ LIMITS = {
 }
 
 
+def poll(sock, events, seconds=None):
+    """select() without its limit on descriptors."""
+    p = select.poll()
+    p.register(sock, events)
+    return p.poll(None if seconds is None else seconds * 1000)
+
+
 class Gone(Exception):
     """The connection is finished with: closed by the peer, or cut by a fault."""
 
@@ -286,7 +293,7 @@ class Conn:
             left = struct.unpack("i", ioctl(self.sock.fileno(), SIOCOUTQ, b"\0\0\0\0"))[0]
             if not left:
                 return
-            select.select([], [], [], 0.002)
+            time.sleep(0.002)
 
     def fin(self):
         self.drained()
@@ -300,8 +307,7 @@ class Conn:
         raise Gone
 
     def closed_by_peer(self):
-        r, _, _ = select.select([self.sock], [], [], 0)
-        if not r:
+        if not poll(self.sock, select.POLLIN, 0):
             return False
         try:
             return self.sock.recv(1, socket.MSG_PEEK) == b""
@@ -946,11 +952,7 @@ class Hub:
                     conn.sock.sendall(b"%x\r\n" % (upto - pos))
                 sent = 0
                 while sent < len(piece):
-                    n = conn.sock.send(piece[sent:])
-                    sent += n
-                    with self.lock:
-                        self.sent[digest] = self.sent.get(digest, 0) + n
-                        rec.sent += n
+                    sent += self._send_some(conn, rec, digest, piece[sent:])
                 if chunked:
                     conn.sock.sendall(b"\r\n")
                 pos = upto
@@ -969,16 +971,30 @@ class Hub:
             elif fault.what == "wrong":
                 other = bytes([content.data[pos] ^ 0xff])
                 if chunked:
-                    conn.sock.sendall(b"1\r\n" + other + b"\r\n")
-                else:
-                    conn.sock.sendall(other)
+                    conn.sock.sendall(b"1\r\n")
+                self._send_some(conn, rec, digest, other)
+                if chunked:
+                    conn.sock.sendall(b"\r\n")
                 pos += 1
-                with self.lock:
-                    self.sent[digest] = self.sent.get(digest, 0) + 1
-                    rec.sent += 1
                 fault.reached.set()
         with self.changed:
             self.changed.notify_all()
+
+    def _send_some(self, conn, rec, digest, piece):
+        """Send and count in one step: who has received the bytes finds them counted."""
+        tls = isinstance(conn.sock, ssl.SSLSocket)
+        while True:
+            n = conn.sock.send(piece) if tls else 0
+            with self.lock:
+                try:
+                    n = n or conn.sock.send(piece, socket.MSG_DONTWAIT)
+                except BlockingIOError:
+                    pass
+                self.sent[digest] = self.sent.get(digest, 0) + n
+                rec.sent += n
+            if n:
+                return n
+            poll(conn.sock, select.POLLOUT)
 
     # --- the CDN ----------------------------------------------------------------------------------------------
 

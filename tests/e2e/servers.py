@@ -263,7 +263,9 @@ class Containerd:
         else:
             base = BIN
             section = 'version = 3\n[plugins."io.containerd.cri.v1.images".registry]'
-            snapshotter = '[plugins."io.containerd.cri.v1.images"]\nsnapshotter = "native"\n'
+            snapshotter = '[plugins."io.containerd.cri.v1.images"]\nsnapshotter = "native"\n' + "".join(
+                '[[plugins."io.containerd.transfer.v1.local".unpack_config]]\n'
+                f'platform = "linux/{arch}"\nsnapshotter = "native"\ndiffer = "walking"\n' for arch in ("amd64", "arm64"))
         self.base = base
         head, registry = section.split("\n")
         (self.dir / "config.toml").write_text(

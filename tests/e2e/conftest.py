@@ -129,9 +129,9 @@ def launch(hub, second, config, tmp_path):
         pytest.skip("no entrepot binary: build first, or set ENTREPOT")
     running = []
 
-    def start(directory=None, env=None, user=None, started=True, **over):
+    def start(directory=None, env=None, user=None, command=None, started=True, **over):
         d = pathlib.Path(directory or tmp_path)
-        m = servers.Mirror(d, servers.merge(config, over), env, user)
+        m = servers.Mirror(d, servers.merge(config, over), env, user, command)
         running.append(m)
         return m.start() if started else m
 

@@ -143,7 +143,9 @@ class Mirror:
 
     def write_config(self, **over):
         self.config = merge(self.config, over)
-        self.config_path.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        new = self.config_path.with_suffix(".new")      # a mirror that reads it meanwhile meets no half of it
+        new.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        new.rename(self.config_path)
 
     def spawn(self):
         env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}

@@ -388,7 +388,7 @@ class Hub:
                 at = f.get("at")
                 if at is not None and start is not None and not start <= at < end:
                     continue
-                if at is not None and start is None:
+                if at is not None and (start is None or rec.method == "HEAD"):
                     continue
                 if f.what in ("cut", "reset") and f.left is None and start == at and at:
                     continue

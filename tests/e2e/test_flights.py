@@ -44,6 +44,7 @@ def test_256_clients_of_one_cold_blob_of_200_mib_make_one_get(mirror, hub, crowd
     assert f"right {count} wrong 0 bytes {count * 200 * MIB}" in out
     assert hub.body_bytes(d) == 200 * MIB
     assert hub.count(method="GET", reference=d, status=(200, 206)) == 1
+    wait_until(lambda: len(mirror.find(event="request", reference=d)) == count, "every request has its line")
     lines = mirror.find(event="request", reference=d, status=200)
     assert len(lines) == count
     outcomes = [ln.get("outcome") for ln in lines]

@@ -138,7 +138,7 @@ int grants_recall(struct grants *g, const char *repository, struct challenge *re
     const struct known *k = find_known(g, repository);
     if (k && k->challenge.scheme != CHALLENGE_NONE)
         return challenge_copy(&k->challenge, ret_challenge);
-    if (g->hint.scheme == CHALLENGE_NONE)
+    if (g->hint.scheme == CHALLENGE_NONE || !g->hint_repository)
         return -ENOENT;
     AUTO_FREE char *scope = NULL;
     if (g->hint.scope && g->hint.scope[0]) {

@@ -5,8 +5,8 @@
 #include "upstream/transfer.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <string.h>
-#include <time.h>
 
 #define WAIT_MAX_MS 1000
 #define IDLE_CONNECTIONS 64L
@@ -203,7 +203,7 @@ void loop_wait(struct loop *l)
         left -= clock_monotonic_ms();
     int ms = left < 0 ? 0 : left > WAIT_MAX_MS ? WAIT_MAX_MS : (int)left;
     if (curl_multi_poll(l->multi, NULL, 0, ms, NULL) != CURLM_OK)
-        (void)nanosleep(&(struct timespec){.tv_nsec = 10000000}, NULL); /* no memory: not a reason to spin */
+        (void)poll(NULL, 0, 10); /* no memory: not a reason to spin */
 }
 
 void loop_wake(struct loop *l)

@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <jansson.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 #include <time.h>
 
@@ -14,33 +13,50 @@ static void auto_json(json_t **j)
     json_decref(*j);
 }
 
-/* RFC 3339: "2024-09-04T08:01:41.048681016Z". */
-static bool parse_time(const char *text, int64_t *ret_ms)
+/* `digits` of them, and then one of `after`; *p is behind it. */
+static bool read_number(const char **p, int digits, const char *after, int *ret_number)
+{
+    int n = 0;
+    for (; digits > 0; digits--, (*p)++) {
+        if (**p < '0' || **p > '9')
+            return false;
+        n = n * 10 + (**p - '0');
+    }
+    if (after[0] && (!**p || !strchr(after, **p)))
+        return false;
+    *p += after[0] != '\0';
+    *ret_number = n;
+    return true;
+}
+
+/* Minutes east of Greenwich: "Z", "+02:00". */
+static bool read_zone(const char *p, int *ret_minutes)
+{
+    int hours = 0, minutes = 0, sign = *p == '-' ? -1 : 1;
+    if (*p == 'Z' || *p == 'z')
+        p++;
+    else if ((*p != '+' && *p != '-') || (p++, !read_number(&p, 2, ":", &hours)) || !read_number(&p, 2, "", &minutes))
+        return false;
+    *ret_minutes = sign * (hours * 60 + minutes);
+    return *p == '\0';
+}
+
+/* RFC 3339: "2024-09-04T08:01:41.048681016Z". The fraction does not matter. */
+static bool parse_time(const char *p, int64_t *ret_ms)
 {
     struct tm tm = {0};
-    int used = 0;
-    if (sscanf(text, "%4d-%2d-%2d%*1[Tt ]%2d:%2d:%2d%n", &tm.tm_year, &tm.tm_mon, &tm.tm_mday, &tm.tm_hour, &tm.tm_min,
-               &tm.tm_sec, &used) != 6 ||
-        used == 0 || tm.tm_year < 1970)
+    int zone;
+    if (!read_number(&p, 4, "-", &tm.tm_year) || !read_number(&p, 2, "-", &tm.tm_mon) ||
+        !read_number(&p, 2, "Tt ", &tm.tm_mday) || !read_number(&p, 2, ":", &tm.tm_hour) ||
+        !read_number(&p, 2, ":", &tm.tm_min) || !read_number(&p, 2, "", &tm.tm_sec))
         return false;
-    const char *p = text + used;
     if (*p == '.')
         p += 1 + strspn(p + 1, "0123456789");
-    int hours = 0, minutes = 0;
-    if ((*p == '+' || *p == '-') && sscanf(p + 1, "%2d:%2d%n", &hours, &minutes, &used) == 2) {
-        if (*p == '-') {
-            hours = -hours;
-            minutes = -minutes;
-        }
-        p += 1 + used;
-    } else if (*p == 'Z' || *p == 'z') {
-        p++;
-    }
-    if (*p != '\0')
+    if (!read_zone(p, &zone))
         return false;
     tm.tm_year -= 1900;
     tm.tm_mon -= 1;
-    *ret_ms = ((int64_t)timegm(&tm) - hours * 3600 - minutes * 60) * 1000;
+    *ret_ms = ((int64_t)timegm(&tm) - zone * 60) * 1000;
     return true;
 }
 

@@ -65,6 +65,13 @@ START_TEST(a_clock_that_disagrees_is_not_believed)
     ck_assert_int_eq(life("{\"token\":\"t\",\"expires_in\":300,\"issued_at\":\"2024-09-04T08:00:41 o'clock\"}"),
                      300000);
     ck_assert_int_eq(life("{\"token\":\"t\",\"expires_in\":300,\"issued_at\":17}"), 300000);
+    static const char *const odd[] = {"2024-09-04T08:00:41",     "2024-9-4T8:0:41Z", "2024-09-04T08:00:41+0200", "",
+                                      "2024-09-04T08:00:41+02:", "2024-09-04",       "2024-09-04T08:00:41.Zx"};
+    for (size_t i = 0; i < sizeof(odd) / sizeof(odd[0]); i++) {
+        char text[128];
+        (void)snprintf(text, sizeof(text), "{\"token\":\"t\",\"expires_in\":300,\"issued_at\":\"%s\"}", odd[i]);
+        ck_assert_int_eq(life(text), 300000);
+    }
 }
 END_TEST
 

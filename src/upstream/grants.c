@@ -263,12 +263,16 @@ int grants_find(struct grants *g, const struct source *s, const struct challenge
     if (r < 0)
         return r;
     AUTO_FREE char *usual = NULL;
-    if ((!c->scope || !c->scope[0]) && asprintf(&usual, "repository:%s:pull", repository) < 0) {
-        usual = NULL;
-        return -ENOMEM;
+    const char *scope = c->scope;
+    if (!scope || !scope[0]) {
+        if (asprintf(&usual, "repository:%s:pull", repository) < 0) {
+            usual = NULL;
+            return -ENOMEM;
+        }
+        scope = usual;
     }
     AUTO_FREE char *url = NULL;
-    r = token_url(realm.text, c->service, usual ? usual : c->scope, &url);
+    r = token_url(realm.text, c->service, scope, &url);
     if (r < 0)
         return r;
     bool with_account = s->basic && trusted && source_trusts(s, &realm);

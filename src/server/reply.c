@@ -32,7 +32,7 @@ static enum MHD_Result queue(struct request *r, int status, struct MHD_Response 
     if (r->door->draining)
         add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     r->status = status;
-    if (r->route.head || status == MHD_HTTP_NOT_MODIFIED)
+    if (r->route.head)
         r->length = 0;
     enum MHD_Result result = MHD_queue_response(r->connection, (unsigned)status, response);
     MHD_destroy_response(response);
@@ -174,7 +174,8 @@ static enum MHD_Result reply_content(struct request *r, const struct mirror_answ
 
 static enum MHD_Result reply_not_modified(struct request *r, const struct mirror_answer *a)
 {
-    struct MHD_Response *response = body_text(r, "");
+    /* Its Content-Length is that of the 200 that it stands for (RFC 9110 §8.6). */
+    struct MHD_Response *response = body_absent(r, a->size);
     if (response) {
         add_digest(response, a->digest);
         add_common(response, r, a);

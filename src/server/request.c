@@ -106,12 +106,14 @@ static enum MHD_Result answer(struct request *r)
         return reply_refusal(r, route_refusal(r->verdict));
     if (r->route.kind == ROUTE_PING)
         return reply_ping(r);
+    if (r->waited && request_abandoned(r))
+        return MHD_NO;
+    r->waited = false;
     if (!r->session && open_session(r) < 0)
         return MHD_NO;
     struct mirror_answer a;
     if (mirror_step(r->session, &a) == MIRROR_WAIT)
         return MHD_YES; /* suspended: anything but MHD_YES would be a use after free */
-    r->waited = false;
     return reply_answer(r, &a);
 }
 
@@ -168,7 +170,8 @@ static void log_request(const struct request *r, enum MHD_RequestTerminationCode
 
     if (r->session)
         mirror_account(r->session, &account);
-    bool complete = why == MHD_REQUEST_TERMINATED_COMPLETED_OK;
+    bool complete =
+        why == MHD_REQUEST_TERMINATED_COMPLETED_OK || (r->refused && why == MHD_REQUEST_TERMINATED_WITH_ERROR);
     bool cut = r->cut || why == MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN;
     fields[n++] = LOG_S("id", request_id(r, id));
     fields[n++] = LOG_S("client", r->client);
@@ -185,7 +188,7 @@ static void log_request(const struct request *r, enum MHD_RequestTerminationCode
     fields[n++] = LOG_S("outcome", outcomes[account.outcome]);
     if (r->streamed)
         fields[n++] = LOG_U("bytes", r->handed_out);
-    else if (complete) /* how far sendfile came before a client left is not known */
+    else if (complete && !r->refused) /* how far sendfile came before a client left is not known */
         fields[n++] = LOG_U("bytes", r->length);
     fields[n++] = LOG_I("ms", now - r->began_ms);
     if (r->first_ms)
@@ -205,8 +208,9 @@ void request_completed(void *cls, struct MHD_Connection *connection, void **cont
     if (!r)
         return;
     *context = NULL;
-    if (r->status == 0) { /* one that libmicrohttpd made by itself, of a request that is none */
+    if (r->status == 0) {
         const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_HTTP_STATUS);
+        r->refused = info != NULL;
         r->status = info ? (int)info->http_status : 0;
     }
     if (log_wanted(LOG_INFO))

@@ -52,6 +52,7 @@ struct request {
 
     /* set with the answer */
     int status;        /* 0: none yet */
+    bool refused;      /* by libmicrohttpd itself: it was no request */
     uint64_t length;   /* bytes of the answer's body */
     const char *range; /* header that was answered, for the log */
 

@@ -1,5 +1,6 @@
 #include "fake_mirror.h"
 
+#include <assert.h>
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
@@ -123,7 +124,7 @@ static void wake_all_locked(struct mirror *m, const struct fake_object *o)
 
 static void wait_locked(struct mirror_session *s)
 {
-    ck_assert(!s->waiting);
+    assert(!s->waiting);
     s->waiting = true;
     s->m->waiting++;
     s->waiter.suspend(s->waiter.arg);
@@ -150,6 +151,17 @@ void fake_release(struct mirror *m, struct fake_object *o)
 void fake_advance(struct mirror *m, struct fake_object *o, uint64_t available)
 {
     LOCKED(m, o->available = available; wake_all_locked(m, o));
+}
+
+void fake_grow(struct mirror *m, struct fake_object *o, uint64_t more)
+{
+    LOCKED(m, o->available = o->available + more < o->answer.size ? o->available + more : o->answer.size;
+           wake_all_locked(m, o));
+}
+
+void fake_restart(struct mirror *m, struct fake_object *o)
+{
+    LOCKED(m, o->failed = false; o->available = 0);
 }
 
 void fake_fail(struct mirror *m, struct fake_object *o)
@@ -195,6 +207,13 @@ unsigned fake_opened(struct mirror *m)
 {
     unsigned n;
     LOCKED(m, n = m->opened);
+    return n;
+}
+
+unsigned fake_open(struct mirror *m)
+{
+    unsigned n;
+    LOCKED(m, n = m->open);
     return n;
 }
 
@@ -275,7 +294,7 @@ ssize_t mirror_read(struct mirror_session *s, uint64_t offset, void *data, size_
 {
     struct mirror *m = s->m;
     struct fake_object *o = s->object;
-    ck_assert_uint_lt(offset, o->answer.size);
+    assert(offset < o->answer.size);
     if (len > o->answer.size - offset)
         len = (size_t)(o->answer.size - offset);
     if (o->answer.body == MIRROR_FILE)

@@ -36,6 +36,8 @@ uint8_t fake_byte(uint64_t offset);
 void fake_hold(struct mirror *m, struct fake_object *o); /* steps wait */
 void fake_release(struct mirror *m, struct fake_object *o);
 void fake_advance(struct mirror *m, struct fake_object *o, uint64_t available);
+void fake_grow(struct mirror *m, struct fake_object *o, uint64_t more);
+void fake_restart(struct mirror *m, struct fake_object *o); /* from no bytes */
 void fake_fail(struct mirror *m, struct fake_object *o);
 void fake_tick(struct mirror *m); /* wakes everybody, as the mirror does once a second */
 
@@ -45,4 +47,5 @@ void fake_await_open(struct mirror *m, unsigned count);
 
 struct fake_seen fake_seen(struct mirror *m);
 unsigned fake_opened(struct mirror *m); /* sessions ever */
+unsigned fake_open(struct mirror *m);   /* sessions now */
 bool fake_was_cut(struct mirror *m);

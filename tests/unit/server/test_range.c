@@ -112,7 +112,7 @@ START_TEST(overlaps_that_ask_for_much_more_than_there_is_get_the_whole)
 {
     ck_assert_int_eq(parse("bytes=0-,0-", 1000, 8), RANGE_PART);
     ck_assert_int_eq(parse("bytes=0-,0-,0-", 1000, 8), RANGE_WHOLE);
-    ck_assert_int_eq(parse("bytes=0-,0-,0-", UINT64_MAX - 1, 8), RANGE_WHOLE);
+    ck_assert_int_eq(parse("bytes=0-,0-,0-", 1ULL << 62, 8), RANGE_WHOLE);
 }
 END_TEST
 

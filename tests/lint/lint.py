@@ -18,8 +18,9 @@ ROOT = os.path.realpath(os.path.join(os.path.dirname(__file__), "..", ".."))
 
 def tracked(root):
     """Tracked files, and those that are about to be: what git does not ignore."""
-    out = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=root, check=True,
-                         capture_output=True, text=True).stdout
+    # a checkout may belong to somebody else, as it often does in a container
+    out = subprocess.run(["git", "-c", "safe.directory=*", "ls-files", "-z", "--cached", "--others",
+                          "--exclude-standard"], cwd=root, check=True, capture_output=True, text=True).stdout
     return sorted(p for p in out.split("\0") if p and os.path.isfile(os.path.join(root, p)))
 
 

@@ -11,7 +11,6 @@ import pathlib
 import shutil
 import subprocess
 import tarfile
-import tempfile
 
 from servers import BIN
 
@@ -58,7 +57,7 @@ class Client:
         return self.dir / f"pull{self.pulls}"
 
     def close(self):
-        pass
+        shutil.rmtree(self.dir)
 
 
 class Containerd(Client):
@@ -133,12 +132,8 @@ class Podman(Containers):
 
     index = True
 
-    def __init__(self, directory):
-        super().__init__(directory)
-        self.short = tempfile.mkdtemp(prefix="podman")     # a run root has at most 50 characters
-
     def podman(self, *args):
-        return self.run("podman", "--root", self.dir / "root", "--runroot", self.short, "--tmpdir", self.dir / "tmp",
+        return self.run("podman", "--root", self.dir / "root", "--runroot", self.dir / "run", "--tmpdir", self.dir / "tmp",
                         "--storage-driver", "vfs", "--cgroup-manager", "cgroupfs", "--events-backend", "none", *args)
 
     def pull(self, mirror, repo, reference, arch="amd64"):
@@ -181,7 +176,7 @@ class Podman(Containers):
 
     def close(self):
         self.forget()
-        shutil.rmtree(self.short)
+        super().close()
 
 
 class Crane(Client):

@@ -39,9 +39,13 @@ class Image:
     def json(self, digest):
         return json.loads(self.bytes(digest))
 
+    def type_of(self, digest):
+        """Manifests of umoci and Helm do not name their own type; all of them are OCI manifests."""
+        return self.json(digest).get("mediaType", "application/vnd.oci.image.manifest.v1+json")
+
     @property
     def media_type(self):
-        return self.manifest["mediaType"]
+        return self.type_of(self.digest)
 
     def child(self, arch="amd64"):
         """The digest of the platform's manifest."""

@@ -8,7 +8,7 @@ import threading
 
 import clients
 import pytest
-from servers import Containerd
+from servers import Containerd, scratch
 from wire import Client, Response
 
 DOCKER_TYPES = [
@@ -22,7 +22,7 @@ COPIERS = ["skopeo", "crane", "oras", "regctl"]
 
 
 @pytest.fixture(scope="session")
-def daemons(tmp_path_factory):
+def daemons():
     """Containerds by version, started when first asked for."""
     running = {}
 
@@ -30,7 +30,7 @@ def daemons(tmp_path_factory):
         if os.geteuid() != 0:
             pytest.skip("containerd needs root")
         if version not in running:
-            running[version] = Containerd(version, tmp_path_factory.mktemp("containerd"))
+            running[version] = Containerd(version)
         return running[version]
 
     yield get
@@ -39,7 +39,7 @@ def daemons(tmp_path_factory):
 
 
 @pytest.fixture
-def tool(daemons, tmp_path):
+def tool(daemons):
     """tool(name): the client of that name, with nothing in its store."""
     made = []
 
@@ -49,8 +49,7 @@ def tool(daemons, tmp_path):
             return {"containerd": clients.Containerd, "cri": clients.Cri}[kind](daemons(version))
         if name == "podman" and os.geteuid() != 0:
             pytest.skip("podman mounts images as root only")
-        (tmp_path / name).mkdir()
-        made.append(getattr(clients, kind.capitalize())(tmp_path / name))
+        made.append(getattr(clients, kind.capitalize())(scratch(name)))
         return made[-1]
 
     yield make

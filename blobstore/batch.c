@@ -14,7 +14,6 @@
 #include <string.h>
 
 #define BATCH_BYTES (16ULL << 20) /* some 200,000 publishes, or 4,000 records of the largest size */
-#define FANS 256
 
 enum op_kind { OP_PUBLISH, OP_PUT, OP_DELETE };
 
@@ -34,8 +33,8 @@ struct blobstore_batch {
     struct blobstore *store;
     int error; /* the first, which sticks */
     struct buf ops;
-    bool published;                 /* something was put in its place */
-    bool fans[DIGEST_SHA512][FANS]; /* directories that are not durable yet, by algorithm - 1 */
+    bool published;                       /* something was put in its place */
+    bool fans[DIGEST_SHA512][PLACE_FANS]; /* directories that are not durable yet, by algorithm - 1 */
 };
 
 int blobstore_batch_begin(struct blobstore *store, struct blobstore_batch **ret_batch)
@@ -168,7 +167,7 @@ static void destroy(struct blobstore_batch *b)
 static int sync_fans(struct blobstore_batch *b)
 {
     for (int a = DIGEST_SHA256; a <= DIGEST_SHA512; a++)
-        for (int fan = 0; fan < FANS; fan++) {
+        for (int fan = 0; fan < PLACE_FANS; fan++) {
             int r = b->fans[a - 1][fan] ? place_sync_fan(&b->store->place, (enum digest_algorithm)a, (uint8_t)fan) : 0;
             if (r < 0)
                 return r;

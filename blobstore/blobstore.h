@@ -32,7 +32,7 @@ struct blobstore_batch;
 struct blobstore_options {
     const char *root;     /* directory; made with mode 0700 where it does not exist */
     size_t map_size;      /* bytes; 0: BLOBSTORE_MAP_SIZE */
-    unsigned max_readers; /* threads that may read the index at once; 0: 512 */
+    unsigned max_readers; /* threads that may read the index at once (one more is -EBUSY); 0: 512 */
 };
 
 /* What opening found and mended. */

@@ -3,7 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define STATE_KEY "state"
+#define WITNESS_KEY "witness"
 #define TOTALS_KEY "totals"
 
 int catalog_find(struct index_txn *t, const struct digest *digest, struct blob_record *ret_record)
@@ -88,17 +88,17 @@ int catalog_totals(struct index_txn *t, struct catalog_totals *ret_totals)
     return 0;
 }
 
-int catalog_state(struct index_txn *t, struct state_record *ret_state)
+int catalog_witness(struct index_txn *t, struct witness_record *ret_witness)
 {
     const void *value;
     size_t len;
-    int r = index_find(t, INDEX_META, STATE_KEY, strlen(STATE_KEY), &value, &len);
-    return r == 0 ? state_record_decode(value, len, ret_state) : r;
+    int r = index_find(t, INDEX_META, WITNESS_KEY, strlen(WITNESS_KEY), &value, &len);
+    return r == 0 ? witness_record_decode(value, len, ret_witness) : r;
 }
 
-void catalog_set_state(struct index_txn *t, const struct state_record *state)
+void catalog_set_witness(struct index_txn *t, const struct witness_record *witness)
 {
-    uint8_t value[STATE_RECORD_SIZE];
-    state_record_encode(state, value);
-    index_put(t, INDEX_META, STATE_KEY, strlen(STATE_KEY), value, sizeof(value));
+    uint8_t value[WITNESS_RECORD_SIZE];
+    witness_record_encode(witness, value);
+    index_put(t, INDEX_META, WITNESS_KEY, strlen(WITNESS_KEY), value, sizeof(value));
 }

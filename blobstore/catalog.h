@@ -1,5 +1,5 @@
 /*
- * What the index says of blobs: their records, the totals that go with them, and how the store was left. Within a
+ * What the index says of blobs: their records, the totals that go with them, and of which store they are. Within a
  * transaction of the caller's (index.h); a put or delete keeps the totals right, and its errors stick to the
  * transaction.
  */
@@ -25,6 +25,6 @@ void catalog_put_used_at(struct index_txn *t, const struct digest *digest, int64
 MUST_CHECK int catalog_totals(struct index_txn *t, struct catalog_totals *ret_totals);
 /* After a count of all records; catalog_put() and catalog_delete() go on from there. */
 void catalog_set_bytes(struct index_txn *t, uint64_t bytes);
-/* -ENOENT: nobody has left it yet. -EBADMSG: cannot be read. */
-MUST_CHECK int catalog_state(struct index_txn *t, struct state_record *ret_state);
-void catalog_set_state(struct index_txn *t, const struct state_record *state);
+/* -ENOENT: there is none yet. -EBADMSG: cannot be read. */
+MUST_CHECK int catalog_witness(struct index_txn *t, struct witness_record *ret_witness);
+void catalog_set_witness(struct index_txn *t, const struct witness_record *witness);

@@ -253,8 +253,7 @@ static int open_tables(struct index *x, char *why)
         mdb_txn_abort(txn);
         return r < 0 ? r : open_failed(x, rc, why);
     }
-    rc = mdb_txn_commit(txn);
-    return rc == 0 ? 0 : open_failed(x, rc, why);
+    return translate(x, mdb_txn_commit(txn)); /* an index that cannot be written to is not one that cannot be read */
 }
 
 int index_open(const char *root, int root_fd, size_t map_size, unsigned max_readers, struct index **ret_index,
@@ -393,7 +392,8 @@ int index_commit(struct index_txn *t)
     MDB_txn *txn = TAKE_PTR(t->handle); /* LMDB frees it, whatever it returns */
     r = translate(t->index, mdb_txn_commit(txn));
     if (r < 0) {
-        /* Where the meta page could not be written LMDB goes on with nothing more, which the next transaction learns. */
+        /* Where the meta page could not be written LMDB goes on with nothing more, which the next transaction learns.
+         */
         struct index_txn probe = {0};
         if (index_begin_read(t->index, &probe) == 0)
             index_end(&probe);

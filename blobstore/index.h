@@ -18,7 +18,7 @@
 struct index;
 
 enum index_table {
-    INDEX_META = 0,   /* "schema", "state", "totals" */
+    INDEX_META = 0,   /* "schema", "witness", "totals" */
     INDEX_BLOBS = 1,  /* key of a blob → its record */
     INDEX_ACCESS = 2, /* key of a blob → when it was last used: apart, because it changes so often */
     INDEX_TABLES = INDEX_ACCESS + BLOBSTORE_TABLES,

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 
 #define DIRECTORY_MODE 0700
+#define CLEAN "clean"
+#define UNTIDY "untidy\n"
 
 /* ------------------------------------------------------------------ names */
 
@@ -135,12 +137,41 @@ void blob_facts_of(const struct stat *st, struct blob_facts *ret_facts)
     };
 }
 
-int place_witness(const struct place *p, struct blob_facts *ret_facts)
+int place_witness(const struct place *p, struct witness_record *ret_witness)
 {
     struct stat st;
+    struct blob_facts facts;
     if (fstat(p->lock, &st) < 0)
         return -errno;
-    blob_facts_of(&st, ret_facts);
+    blob_facts_of(&st, &facts);
+    *ret_witness = (struct witness_record){.inode = facts.inode, .ctime_ns = facts.ctime_ns};
+    return 0;
+}
+
+int place_leave(const struct place *p, bool untidy)
+{
+    AUTO_CLOSE int fd = openat(p->root, CLEAN, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0)
+        return -errno;
+    if (untidy && write(fd, UNTIDY, strlen(UNTIDY)) != (ssize_t)strlen(UNTIDY)) {
+        (void)unlinkat(p->root, CLEAN, 0);
+        return -EIO;
+    }
+    return fsync(fd) < 0 || fsync(p->root) < 0 ? -errno : 0;
+}
+
+int place_take_left(const struct place *p, struct place_left *ret_left)
+{
+    struct stat st;
+    if (fstatat(p->root, CLEAN, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+        if (errno != ENOENT)
+            return -errno;
+        *ret_left = (struct place_left){.clean = false};
+        return 0;
+    }
+    if (unlinkat(p->root, CLEAN, 0) < 0 || fsync(p->root) < 0)
+        return -errno;
+    *ret_left = (struct place_left){.clean = true, .untidy = st.st_size > 0};
     return 0;
 }
 

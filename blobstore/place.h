@@ -30,8 +30,19 @@ struct place {
 /* Makes the tree where it is not there, and locks it. *ret_fresh: there was none. -EBUSY: another process has it. */
 MUST_CHECK int place_open(struct place *p, const char *root, bool *ret_fresh);
 void place_close(struct place *p);
-/* Facts of a file that nobody changes: its inode and ctime are others where the whole tree is a copy. */
-MUST_CHECK int place_witness(const struct place *p, struct blob_facts *ret_facts);
+/* Of the lock file. */
+MUST_CHECK int place_witness(const struct place *p, struct witness_record *ret_witness);
+
+/* How the store was left. */
+struct place_left {
+    bool clean;  /* stopped in order */
+    bool untidy; /* in order, but there may be files without a record */
+};
+
+/* Writes it down: the last that is done to a store. */
+MUST_CHECK int place_leave(const struct place *p, bool untidy);
+/* Reads it and takes it away, so that it says the truth whatever happens next. Needs no room on the disk. */
+MUST_CHECK int place_take_left(const struct place *p, struct place_left *ret_left);
 
 /* ------------------------------------------------------------------ blobs */
 
@@ -44,6 +55,7 @@ MUST_CHECK int place_open_blob(const struct place *p, const struct digest *diges
 MUST_CHECK int place_publish(const struct place *p, const struct digest *digest, int fd, bool replace,
                              struct blob_facts *ret_facts);
 /* Blobs are spread over directories by the first byte of their digest. */
+#define PLACE_FANS 256
 MUST_CHECK int place_sync_fan(const struct place *p, enum digest_algorithm algorithm, uint8_t fan);
 MUST_CHECK int place_remove_blob(const struct place *p, const struct digest *digest);
 

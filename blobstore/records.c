@@ -21,18 +21,12 @@ enum {
     BLOB_AT_VERIFIED = 56,
     BLOB_END = 64,
 
-    STATE_VERSION = 1,
-    STATE_AT_VERSION = 0,
-    STATE_AT_FLAGS = 1,
-    STATE_AT_RESERVED = 2,
-    STATE_AT_CHANGED = 8,
-    STATE_AT_WITNESS_INODE = 16,
-    STATE_AT_WITNESS_CTIME = 24,
-    STATE_AT_RESERVED2 = 32,
-    STATE_END = 40,
-
-    STATE_CLEAN = 1,
-    STATE_UNTIDY = 2,
+    WITNESS_VERSION = 1,
+    WITNESS_AT_VERSION = 0,
+    WITNESS_AT_RESERVED = 1,
+    WITNESS_AT_INODE = 8,
+    WITNESS_AT_CTIME = 16,
+    WITNESS_END = 24,
 
     TOTALS_VERSION = 1,
     TOTALS_AT_VERSION = 0,
@@ -42,7 +36,7 @@ enum {
 };
 
 static_assert(BLOB_END == BLOB_RECORD_SIZE, "layout of a blob's record");
-static_assert(STATE_END == STATE_RECORD_SIZE, "layout of the state's record");
+static_assert(WITNESS_END == WITNESS_RECORD_SIZE, "layout of the witness' record");
 static_assert(TOTALS_END == TOTALS_RECORD_SIZE, "layout of the totals' record");
 static_assert(DIGEST_SHA256 == 1 && DIGEST_SHA512 == 2, "these numbers are on disk");
 static_assert(BLOB_KEY_MAX == 65, "a blob's key fits LMDB's and has the digest whole");
@@ -150,30 +144,22 @@ int schema_record_decode(const void *bytes, size_t len, uint32_t *ret_schema)
     return 0;
 }
 
-void state_record_encode(const struct state_record *r, uint8_t bytes[STATE_RECORD_SIZE])
+void witness_record_encode(const struct witness_record *r, uint8_t bytes[WITNESS_RECORD_SIZE])
 {
-    memset(bytes, 0, STATE_RECORD_SIZE);
-    bytes[STATE_AT_VERSION] = STATE_VERSION;
-    bytes[STATE_AT_FLAGS] = (uint8_t)((r->clean ? STATE_CLEAN : 0) | (r->untidy ? STATE_UNTIDY : 0));
-    put64(bytes + STATE_AT_CHANGED, (uint64_t)r->changed_at);
-    put64(bytes + STATE_AT_WITNESS_INODE, r->witness.inode);
-    put64(bytes + STATE_AT_WITNESS_CTIME, (uint64_t)r->witness.ctime_ns);
+    memset(bytes, 0, WITNESS_RECORD_SIZE);
+    bytes[WITNESS_AT_VERSION] = WITNESS_VERSION;
+    put64(bytes + WITNESS_AT_INODE, r->inode);
+    put64(bytes + WITNESS_AT_CTIME, (uint64_t)r->ctime_ns);
 }
 
-int state_record_decode(const void *bytes, size_t len, struct state_record *ret_record)
+int witness_record_decode(const void *bytes, size_t len, struct witness_record *ret_record)
 {
     const uint8_t *b = bytes;
-    if (len != STATE_RECORD_SIZE || b[STATE_AT_VERSION] != STATE_VERSION ||
-        (b[STATE_AT_FLAGS] & ~(STATE_CLEAN | STATE_UNTIDY)) ||
-        !all_zero(b + STATE_AT_RESERVED, STATE_AT_CHANGED - STATE_AT_RESERVED) ||
-        !all_zero(b + STATE_AT_RESERVED2, STATE_END - STATE_AT_RESERVED2))
+    if (len != WITNESS_RECORD_SIZE || b[WITNESS_AT_VERSION] != WITNESS_VERSION ||
+        !all_zero(b + WITNESS_AT_RESERVED, WITNESS_AT_INODE - WITNESS_AT_RESERVED))
         return -EBADMSG;
-    *ret_record = (struct state_record){
-        .clean = b[STATE_AT_FLAGS] & STATE_CLEAN,
-        .untidy = b[STATE_AT_FLAGS] & STATE_UNTIDY,
-        .changed_at = (int64_t)get64(b + STATE_AT_CHANGED),
-        .witness = {.inode = get64(b + STATE_AT_WITNESS_INODE), .ctime_ns = (int64_t)get64(b + STATE_AT_WITNESS_CTIME)},
-    };
+    *ret_record =
+        (struct witness_record){.inode = get64(b + WITNESS_AT_INODE), .ctime_ns = (int64_t)get64(b + WITNESS_AT_CTIME)};
     return 0;
 }
 

@@ -18,7 +18,7 @@
 #define BLOB_RECORD_SIZE 64
 #define ACCESS_RECORD_SIZE 8
 #define SCHEMA_RECORD_SIZE 4
-#define STATE_RECORD_SIZE 40
+#define WITNESS_RECORD_SIZE 24
 #define TOTALS_RECORD_SIZE 16
 
 /* By what a file is known again without reading it. */
@@ -35,13 +35,10 @@ struct blob_record {
     int64_t verified_at;    /* wall clock, ms: when the bytes were last known to have the digest */
 };
 
-/* How the last one to have the store left it. */
-struct state_record {
-    bool clean;         /* stopped in order */
-    bool untidy;        /* in order or not, there may be files without a record */
-    int64_t changed_at; /* wall clock, ms */
-    struct blob_facts
-        witness; /* of the lock file: other facts mean that the whole store was copied (inode and ctime only) */
+/* The lock file, which nobody ever changes: another inode or ctime means that the whole store is a copy. */
+struct witness_record {
+    uint64_t inode;
+    int64_t ctime_ns;
 };
 
 struct totals_record {
@@ -59,8 +56,8 @@ void access_record_encode(int64_t used_at, uint8_t bytes[ACCESS_RECORD_SIZE]);
 MUST_CHECK int access_record_decode(const void *bytes, size_t len, int64_t *ret_used_at);
 void schema_record_encode(uint32_t schema, uint8_t bytes[SCHEMA_RECORD_SIZE]);
 MUST_CHECK int schema_record_decode(const void *bytes, size_t len, uint32_t *ret_schema);
-void state_record_encode(const struct state_record *r, uint8_t bytes[STATE_RECORD_SIZE]);
-MUST_CHECK int state_record_decode(const void *bytes, size_t len, struct state_record *ret_record);
+void witness_record_encode(const struct witness_record *r, uint8_t bytes[WITNESS_RECORD_SIZE]);
+MUST_CHECK int witness_record_decode(const void *bytes, size_t len, struct witness_record *ret_record);
 void totals_record_encode(const struct totals_record *r, uint8_t bytes[TOTALS_RECORD_SIZE]);
 MUST_CHECK int totals_record_decode(const void *bytes, size_t len, struct totals_record *ret_record);
 

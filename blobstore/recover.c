@@ -21,20 +21,22 @@
 #include <sys/stat.h>
 
 #define READ_SIZE (1u << 20)
-#define FANS 256
 
 /* What is to become of the record of one digest. */
 struct change {
     struct digest digest;
     bool put;                  /* else delete */
     bool had;                  /* there is a record that can be read, */
-    struct blob_record record; /* and this is it */
+    struct blob_record record; /* and this is it; once judged: the new one */
+    bool adopted, dropped;     /* for the report */
 };
 
 struct recovery {
     struct blobstore *store;
     struct blobstore_report *report;
     bool copied;
+    bool synced; /* the bytes of all files are durable */
+    bool full;   /* there was no room for all changes */
     int64_t now;
     uint64_t bytes; /* of the records that are right */
 
@@ -170,18 +172,17 @@ static int judge_files(struct recovery *v)
     for (size_t i = 0; i < v->count; i++) {
         struct change *c = &v->changes[i];
         if (!c->put) {
-            v->report->dropped++;
+            c->dropped = true;
             continue;
         }
         struct blob_record record;
         int r = judge(v, &c->digest, c->had ? &c->record : NULL, &record);
         if (r == 0) {
-            v->report->adopted += !c->had || !blob_facts_equal(&record.file, &c->record.file);
-            v->bytes += record.size;
+            c->adopted = !c->had || !blob_facts_equal(&record.file, &c->record.file);
             c->record = record;
         } else if (r == -EBADMSG) {
             c->put = false;
-            v->report->dropped += c->had;
+            c->dropped = c->had;
         } else {
             return r;
         }
@@ -204,11 +205,17 @@ static int write_changes(struct recovery *v)
 }
 
 /* Index committed → name gone, as ever. */
-static void put_wrong_files_away(struct recovery *v)
+static void conclude(struct recovery *v)
 {
-    for (size_t i = 0; i < v->count; i++)
-        if (!v->changes[i].put && place_quarantine(&v->store->place, &v->changes[i].digest, v->now) == 0)
+    for (size_t i = 0; i < v->count; i++) {
+        const struct change *c = &v->changes[i];
+        v->report->adopted += c->adopted;
+        v->report->dropped += c->dropped;
+        if (c->put)
+            v->bytes += c->record.size;
+        else if (place_quarantine(&v->store->place, &c->digest, v->now) == 0)
             v->report->discarded++;
+    }
 }
 
 static int recover_fan(struct recovery *v, enum digest_algorithm algorithm, uint8_t fan)
@@ -221,32 +228,43 @@ static int recover_fan(struct recovery *v, enum digest_algorithm algorithm, uint
         r = judge_files(v);
     if (r < 0 || v->count == 0)
         return r;
-    /* What came here by other hands than ours (a restore) may not be durable yet. */
-    if (syncfs(v->store->place.blobs) < 0)
+    /* What came here by other hands than ours (a restore) may not be durable yet; nothing more comes now. */
+    if (!v->synced && syncfs(v->store->place.blobs) < 0)
         return -errno;
+    v->synced = true;
     r = write_changes(v);
     if (r == 0)
-        put_wrong_files_away(v);
-    return r;
+        conclude(v);
+    if (r != -ENOSPC)
+        return r;
+    /* A full disk is no reason not to start: what has a record that fits can be served. */
+    v->full = true;
+    atomic_store(&v->store->untidy, true);
+    return 0;
+}
+
+static int correct_total(struct recovery *v)
+{
+    AUTO_INDEX_TXN struct index_txn t = {0};
+    struct catalog_totals totals;
+    int r = index_begin_write(v->store->index, &t);
+    if (r == 0)
+        r = catalog_totals(&t, &totals);
+    if (r < 0 || totals.bytes == v->bytes)
+        return r;
+    catalog_set_bytes(&t, v->bytes);
+    return index_commit(&t);
 }
 
 static int recover_blobs(struct recovery *v)
 {
     int r = place_sweep(&v->store->place, v->now, &v->report->discarded);
     for (int a = DIGEST_SHA256; a <= DIGEST_SHA512; a++)
-        for (int fan = 0; r == 0 && fan < FANS; fan++)
+        for (int fan = 0; r == 0 && fan < PLACE_FANS; fan++)
             r = recover_fan(v, (enum digest_algorithm)a, (uint8_t)fan);
     place_list_finish(&v->files);
     free(v->changes);
-    if (r < 0)
-        return r;
-
-    AUTO_INDEX_TXN struct index_txn t = {0};
-    r = index_begin_write(v->store->index, &t);
-    if (r < 0)
-        return r;
-    catalog_set_bytes(&t, v->bytes);
-    return index_commit(&t);
+    return r < 0 || v->full ? r : correct_total(v);
 }
 
 /* ------------------------------------------------------------------ all of it */
@@ -277,13 +295,12 @@ static int count_blobs(struct recovery *v)
     return r;
 }
 
-int store_recover(struct blobstore *store, const struct state_record *left, bool copied,
-                  struct blobstore_report *report)
+int store_recover(struct blobstore *store, bool walk, bool copied, struct blobstore_report *report)
 {
     struct recovery v = {.store = store, .report = report, .copied = copied, .now = clock_real_ms()};
     /* Partial files first: where one is a second name of a blob, taking that away changes the blob's ctime. */
     int r = place_walk_partial(&store->place, count_partial, &v, &report->discarded);
-    if (r == 0 && (!left->clean || left->untidy || copied))
+    if (r == 0 && walk)
         r = recover_blobs(&v);
     if (r == 0)
         r = count_blobs(&v);

@@ -60,54 +60,45 @@ static int open_index(struct blobstore *store, const struct blobstore_options *o
     return r == -EBADMSG ? -EIO : r;
 }
 
-static int read_state(struct blobstore *store, struct state_record *ret_state)
+static int read_witness(struct blobstore *store, struct witness_record *ret_witness)
 {
     AUTO_INDEX_TXN struct index_txn t = {0};
     int r = index_begin_read(store->index, &t);
-    return r == 0 ? catalog_state(&t, ret_state) : r;
+    return r == 0 ? catalog_witness(&t, ret_witness) : r;
 }
 
-static int write_state(struct blobstore *store, const struct state_record *state)
+static int write_witness(struct blobstore *store, const struct witness_record *witness)
 {
     AUTO_INDEX_TXN struct index_txn t = {0};
     int r = index_begin_write(store->index, &t);
     if (r < 0)
         return r;
-    catalog_set_state(&t, state);
+    catalog_set_witness(&t, witness);
     return index_commit(&t);
 }
 
-/* Reads how the store was left, and marks it as in use before anything else changes. */
-static int recover(struct blobstore *store, bool fresh, struct blobstore_report *report)
+/* Makes files and index agree. The witness is written last: a recovery that is cut short is not taken for a whole one.
+ */
+static int recover(struct blobstore *store, const struct place_left *left, struct blobstore_report *report)
 {
-    struct state_record left;
-    struct blob_facts witness;
-    int r = place_witness(&store->place, &witness);
+    struct witness_record witness, known;
+    int r = 0;
+    if (!left->clean || index_is_suspect(store->index))
+        r = index_check(store->index);
+    if (r == 0)
+        r = place_witness(&store->place, &witness);
     if (r < 0)
         return r;
-    r = read_state(store, &left);
+    r = read_witness(store, &known);
     if (r < 0 && r != -ENOENT && r != -EBADMSG)
         return r;
-    if (r < 0) /* an empty tree is as good as one that was left in order */
-        left = (struct state_record){.clean = fresh, .witness = witness};
-    report->clean = left.clean;
-    if (!left.clean || index_is_suspect(store->index)) {
-        r = index_check(store->index);
-        if (r < 0)
-            return r;
-    }
-    /* The witness stays the old one until all is well again, so that a recovery cut short is not taken for a whole one.
-     */
-    struct state_record in_use = {.changed_at = clock_real_ms(), .witness = left.witness};
-    bool copied = left.witness.inode != witness.inode || left.witness.ctime_ns != witness.ctime_ns;
-    r = write_state(store, &in_use);
-    if (r == 0)
-        r = store_recover(store, &left, copied, report);
-    if (r == 0 && copied) {
-        in_use.witness = witness;
-        r = write_state(store, &in_use);
-    }
-    return r;
+    bool same = r == 0 && known.inode == witness.inode && known.ctime_ns == witness.ctime_ns;
+    bool copied = r == 0 && !same;
+    bool walk = !left->clean || left->untidy || report->rebuilt || copied;
+    r = store_recover(store, walk, copied, report);
+    if (r == 0 && !same)
+        r = write_witness(store, &witness);
+    return r == -ENOSPC && copied ? 0 : r; /* then the next start looks again */
 }
 
 int blobstore_open(const struct blobstore_options *options, struct blobstore **ret_store,
@@ -117,18 +108,22 @@ int blobstore_open(const struct blobstore_options *options, struct blobstore **r
         return -EINVAL;
     AUTO(auto_store_destroy) struct blobstore *store = NULL;
     struct blobstore_report report;
+    struct place_left left;
     bool fresh = false;
     int r = create(&store);
     if (r == 0)
         r = place_open(&store->place, options->root, &fresh);
+    if (r == 0)
+        r = place_take_left(&store->place, &left);
     if (r < 0)
         return r;
+    left.clean |= fresh; /* there was nothing to be left in disorder */
     /* Damage that is found on the way is marked as such, and the second time the index is set aside. */
     for (int attempt = 0; attempt < 2; attempt++) {
-        report = (struct blobstore_report){0};
+        report = (struct blobstore_report){.clean = left.clean};
         r = open_index(store, options, fresh, &report);
         if (r == 0)
-            r = recover(store, fresh, &report);
+            r = recover(store, &left, &report);
         if (r == 0 || !store->index || !index_has_failed(store->index))
             break;
         index_close(TAKE_PTR(store->index));
@@ -149,10 +144,9 @@ void blobstore_close(struct blobstore *store)
         assert(!store->writers[i]);
     int r = blobstore_flush_touches(store);
     (void)r; /* touches may be lost */
-    struct state_record state = {.clean = true, .untidy = atomic_load(&store->untidy), .changed_at = clock_real_ms()};
     /* Where this cannot be written, the next start finds an unclean stop, and looks. */
-    if (!index_has_failed(store->index) && place_witness(&store->place, &state.witness) == 0)
-        (void)write_state(store, &state);
+    r = index_has_failed(store->index) ? -EIO : place_leave(&store->place, atomic_load(&store->untidy));
+    (void)r;
     store_destroy(store);
 }
 

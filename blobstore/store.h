@@ -35,7 +35,7 @@ struct blobstore {
     struct blobstore_writer *writers[WRITER_BUCKETS]; /* under writers_lock; by digest */
 };
 
-/* Where `store_examine()` found the file to be the right one after all. */
+/* A blob that is open, and what is known of it. */
 struct found_blob {
     struct blob_record record;
     int64_t used_at;
@@ -58,7 +58,6 @@ struct blobstore *writer_store(const struct blobstore_writer *w);
 void writer_set_published(struct blobstore_writer *w);
 bool writer_is_published(const struct blobstore_writer *w);
 
-/* recover.c: makes files and index agree where `left` leaves it open whether they do; `copied`: the files are not those
+/* recover.c: looks after partial files, and with `walk` makes files and index agree; `copied`: the files are not those
  * that the records were made of. Adds what it finds and does to the report. */
-MUST_CHECK int store_recover(struct blobstore *store, const struct state_record *left, bool copied,
-                             struct blobstore_report *report);
+MUST_CHECK int store_recover(struct blobstore *store, bool walk, bool copied, struct blobstore_report *report);

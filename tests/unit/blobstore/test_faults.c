@@ -470,9 +470,14 @@ START_TEST(a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some)
     struct blobstore *store;
     ck_ok(blobstore_open(&options, &store, &report));
     (void)helper_store(store, 0);
+    struct blobstore_batch *b;
+    struct blobstore_writer *w = helper_writer(store, 4);
+    ck_ok(blobstore_batch_begin(store, &b));
+    ck_ok(blobstore_batch_publish(b, w));
+    blobstore_batch_abort(b); /* there will be something to adopt */
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
 
     struct digest digest = helper_digest(2);
-    struct blobstore_writer *w;
     uint64_t length;
     AUTO_FREE char *block = calloc(1, 64 << 10);
     int r = 0;
@@ -485,7 +490,6 @@ START_TEST(a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some)
     while (blobstore_writer_append(w, block, 1) == 0) /* to the last byte */
         ;
 
-    struct blobstore_batch *b;
     int last = 0;
     for (unsigned i = 0; last == 0 && i < 100; i++) {
         ck_ok(blobstore_batch_begin(store, &b));
@@ -495,6 +499,14 @@ START_TEST(a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some)
     ck_assert_int_eq(last, -ENOSPC);
     ck_assert(helper_has(store, 0));
 
+    /* A start needs no room either. */
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    blobstore_close(store);
+    ck_ok(blobstore_open(&options, &store, &report));
+    ck_assert(helper_has(store, 0));
+    ck_assert_uint_eq(report.partials, 1);
+
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
     (void)helper_store(store, 1);
     ck_assert(helper_has(store, 1));
@@ -503,6 +515,7 @@ START_TEST(a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some)
     ck_assert(report.clean);
     ck_assert(helper_has(store, 0));
     ck_assert(helper_has(store, 1));
+    ck_assert(helper_has(store, 4)); /* adopted when there was room, if not before */
     blobstore_close(store);
     ck_ok(umount(helper_root()));
 }

@@ -68,11 +68,10 @@ START_TEST(the_document_has_the_bytes_that_are_written)
     ck_assert_uint_eq(documented("schema", expected, sizeof(expected)), SCHEMA_RECORD_SIZE);
     ck_assert_mem_eq(bytes, expected, SCHEMA_RECORD_SIZE);
 
-    const struct state_record state = {
-        .clean = true, .changed_at = 1760003700000, .witness = {.inode = 1048577, .ctime_ns = 1760000000000000001}};
-    state_record_encode(&state, bytes);
-    ck_assert_uint_eq(documented("state", expected, sizeof(expected)), STATE_RECORD_SIZE);
-    ck_assert_mem_eq(bytes, expected, STATE_RECORD_SIZE);
+    const struct witness_record witness = {.inode = 1048577, .ctime_ns = 1760000000000000001};
+    witness_record_encode(&witness, bytes);
+    ck_assert_uint_eq(documented("witness", expected, sizeof(expected)), WITNESS_RECORD_SIZE);
+    ck_assert_mem_eq(bytes, expected, WITNESS_RECORD_SIZE);
 
     totals_record_encode(&(struct totals_record){.bytes = 5}, bytes);
     ck_assert_uint_eq(documented("totals", expected, sizeof(expected)), TOTALS_RECORD_SIZE);
@@ -103,14 +102,12 @@ START_TEST(what_is_encoded_is_decoded)
     ck_assert_int_eq(record.stored_at, extreme.stored_at);
     ck_assert_int_eq(record.verified_at, extreme.verified_at);
 
-    struct state_record state = {.untidy = true, .changed_at = 7, .witness = {.inode = 8, .ctime_ns = -9}}, left;
-    uint8_t state_bytes[STATE_RECORD_SIZE];
-    state_record_encode(&state, state_bytes);
-    ck_ok(state_record_decode(state_bytes, sizeof(state_bytes), &left));
-    ck_assert(!left.clean && left.untidy);
-    ck_assert_int_eq(left.changed_at, 7);
-    ck_assert_uint_eq(left.witness.inode, 8);
-    ck_assert_int_eq(left.witness.ctime_ns, -9);
+    struct witness_record witness = {.inode = 8, .ctime_ns = -9}, known;
+    uint8_t witness_bytes[WITNESS_RECORD_SIZE];
+    witness_record_encode(&witness, witness_bytes);
+    ck_ok(witness_record_decode(witness_bytes, sizeof(witness_bytes), &known));
+    ck_assert_uint_eq(known.inode, 8);
+    ck_assert_int_eq(known.ctime_ns, -9);
 }
 END_TEST
 
@@ -152,9 +149,9 @@ START_TEST(bytes_of_another_length_or_version_are_refused_and_the_output_left_al
     ck_assert_int_eq(blob_key_decode(key, len, &decoded), -EBADMSG);
     ck_assert_int_eq(decoded.algorithm, DIGEST_NONE);
 
-    struct state_record state;
-    uint8_t state_bytes[STATE_RECORD_SIZE] = {0};
-    ck_assert_int_eq(state_record_decode(state_bytes, sizeof(state_bytes), &state), -EBADMSG);
+    struct witness_record witness;
+    uint8_t witness_bytes[WITNESS_RECORD_SIZE] = {0};
+    ck_assert_int_eq(witness_record_decode(witness_bytes, sizeof(witness_bytes), &witness), -EBADMSG);
     struct totals_record totals;
     uint8_t totals_bytes[TOTALS_RECORD_SIZE] = {0};
     ck_assert_int_eq(totals_record_decode(totals_bytes, sizeof(totals_bytes), &totals), -EBADMSG);

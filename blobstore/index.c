@@ -25,6 +25,7 @@
 
 #define POOL_SLOTS 32
 #define CACHE_LINE 64
+#define DATA "data.mdb"
 #define DAMAGED "damaged"
 
 static const char *const table_names[] = {
@@ -191,8 +192,12 @@ static int open_environment(struct index *x, const char *root, int root_fd, size
         return errno == ENOTDIR ? unusable(why, "the index is not a directory") : -errno;
     if (faccessat(x->directory, DAMAGED, F_OK, 0) == 0)
         return unusable(why, "the index was found damaged");
+    /* LMDB begins a file with two pages in one write: where they are not whole, it was cut short at that. */
     struct stat st;
-    x->is_new = fstatat(x->directory, "data.mdb", &st, 0) < 0 || st.st_size == 0;
+    x->is_new =
+        fstatat(x->directory, DATA, &st, 0) < 0 || (S_ISREG(st.st_mode) && st.st_size < 2 * sysconf(_SC_PAGESIZE));
+    if (x->is_new && unlinkat(x->directory, DATA, 0) < 0 && errno != ENOENT)
+        return -errno;
 
     int rc = mdb_env_create(&x->env);
     if (rc == 0)
@@ -232,9 +237,13 @@ static int check_schema(MDB_txn *txn, MDB_dbi meta, char *why)
 static int open_tables(struct index *x, char *why)
 {
     MDB_txn *txn;
-    int rc = mdb_txn_begin(x->env, NULL, 0, &txn);
+    MDB_stat stat;
+    int rc = mdb_env_stat(x->env, &stat);
+    if (rc == 0)
+        rc = mdb_txn_begin(x->env, NULL, 0, &txn);
     if (rc != 0)
         return open_failed(x, rc, why);
+    x->is_new |= stat.ms_entries == 0; /* whoever made it was cut short before it had tables */
     /* The schema comes first: nothing is made in an index that is not ours. */
     int r = 0;
     rc = mdb_dbi_open(txn, table_names[INDEX_META], x->is_new ? MDB_CREATE : 0, &x->tables[INDEX_META]);

@@ -38,7 +38,7 @@ MUST_CHECK int index_open(const char *root, int root_fd, size_t map_size, unsign
                           struct index **ret_index, char why[INDEX_WHY_MAX]);
 /* All transactions must have ended. Accepts NULL. */
 void index_close(struct index *x);
-bool index_is_new(const struct index *x);     /* made by index_open() */
+bool index_is_new(const struct index *x);     /* it was missing, or had nothing in it */
 bool index_is_suspect(const struct index *x); /* found shorter than it says: to be read through before it is trusted */
 bool index_has_failed(
     const struct index *x); /* damaged, or a write failed that leaves LMDB unusable: every call is -EIO */

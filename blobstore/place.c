@@ -83,9 +83,22 @@ static int sync_directory(int at, const char *name)
     return fd < 0 || fsync(fd) < 0 ? -errno : 0;
 }
 
-static int open_all(struct place *p, const char *root, bool *ret_fresh)
+static int is_empty(int at, bool *ret_empty)
 {
-    bool made = false, fresh = false;
+    AUTO_CLOSEDIR DIR *d = NULL;
+    int r = open_listing(at, ".", &d);
+    if (r < 0)
+        return r;
+    unsigned count = 0; /* with `.` and `..` */
+    while (count < 3 && readdir(d))
+        count++;
+    *ret_empty = count < 3;
+    return 0;
+}
+
+static int open_all(struct place *p, const char *root, bool *ret_empty)
+{
+    bool made = false;
     int r = make_path(root, &made);
     if (r == 0)
         r = open_directory(AT_FDCWD, root, &p->root, &made);
@@ -98,22 +111,20 @@ static int open_all(struct place *p, const char *root, bool *ret_fresh)
         return -errno;
     if (flock(p->lock, LOCK_EX | LOCK_NB) < 0)
         return errno == EWOULDBLOCK ? -EBUSY : -errno;
-    r = open_directory(p->root, "blobs", &p->blobs, &fresh);
+    r = open_directory(p->root, "blobs", &p->blobs, &made);
     if (r == 0)
         r = open_directory(p->root, "partial", &p->partial, &made);
     if (r == 0)
         r = open_directory(p->root, "quarantine", &p->quarantine, &made);
-    if (r == 0 && (made || fresh) && fsync(p->root) < 0)
+    if (r == 0 && made && fsync(p->root) < 0)
         r = -errno;
-    if (r == 0)
-        *ret_fresh = fresh;
-    return r;
+    return r == 0 ? is_empty(p->blobs, ret_empty) : r;
 }
 
-int place_open(struct place *p, const char *root, bool *ret_fresh)
+int place_open(struct place *p, const char *root, bool *ret_empty)
 {
     *p = PLACE_CLOSED;
-    int r = open_all(p, root, ret_fresh);
+    int r = open_all(p, root, ret_empty);
     if (r < 0)
         place_close(p);
     return r;

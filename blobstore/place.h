@@ -27,8 +27,9 @@ struct place {
 #define QUARANTINE_BYTES (1ULL << 30)
 #define QUARANTINE_FILES 64
 
-/* Makes the tree where it is not there, and locks it. *ret_fresh: there was none. -EBUSY: another process has it. */
-MUST_CHECK int place_open(struct place *p, const char *root, bool *ret_fresh);
+/* Makes the tree where it is not there, and locks it. *ret_empty: there is no blob in it. -EBUSY: another process has
+ * it. */
+MUST_CHECK int place_open(struct place *p, const char *root, bool *ret_empty);
 void place_close(struct place *p);
 /* Of the lock file. */
 MUST_CHECK int place_witness(const struct place *p, struct witness_record *ret_witness);

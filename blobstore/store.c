@@ -41,7 +41,7 @@ static int create(struct blobstore **ret_store)
 }
 
 /* Opens the index; one that is of no use is set aside for a new one, and report->rebuilt_why says why. */
-static int open_index(struct blobstore *store, const struct blobstore_options *o, bool fresh,
+static int open_index(struct blobstore *store, const struct blobstore_options *o, bool empty,
                       struct blobstore_report *report)
 {
     static_assert(sizeof(report->rebuilt_why) >= INDEX_WHY_MAX, "room for the reason");
@@ -53,7 +53,7 @@ static int open_index(struct blobstore *store, const struct blobstore_options *o
         r = place_set_index_aside(&store->place, clock_real_ms());
         if (r == 0)
             r = index_open(o->root, store->place.root, map_size, readers, &store->index, report->rebuilt_why);
-    } else if (r == 0 && index_is_new(store->index) && !fresh) {
+    } else if (r == 0 && index_is_new(store->index) && !empty) {
         report->rebuilt = true;
         (void)snprintf(report->rebuilt_why, sizeof(report->rebuilt_why), "the index is missing");
     }
@@ -79,14 +79,10 @@ static int write_witness(struct blobstore *store, const struct witness_record *w
 
 /* Makes files and index agree. The witness is written last: a recovery that is cut short is not taken for a whole one.
  */
-static int recover(struct blobstore *store, const struct place_left *left, struct blobstore_report *report)
+static int recover(struct blobstore *store, bool empty, const struct place_left *left, struct blobstore_report *report)
 {
     struct witness_record witness, known;
-    int r = 0;
-    if (!left->clean || index_is_suspect(store->index))
-        r = index_check(store->index);
-    if (r == 0)
-        r = place_witness(&store->place, &witness);
+    int r = place_witness(&store->place, &witness);
     if (r < 0)
         return r;
     r = read_witness(store, &known);
@@ -94,7 +90,12 @@ static int recover(struct blobstore *store, const struct place_left *left, struc
         return r;
     bool same = r == 0 && known.inode == witness.inode && known.ctime_ns == witness.ctime_ns;
     bool copied = r == 0 && !same;
-    bool walk = !left->clean || left->untidy || report->rebuilt || copied;
+    bool unused = r == -ENOENT && empty; /* the last to make the store, if any, did not come to the end */
+    report->clean = left->clean || unused;
+    r = !report->clean || index_is_suspect(store->index) ? index_check(store->index) : 0;
+    if (r < 0)
+        return r;
+    bool walk = !report->clean || left->untidy || report->rebuilt || copied;
     r = store_recover(store, walk, copied, report);
     if (r == 0 && !same)
         r = write_witness(store, &witness);
@@ -109,21 +110,20 @@ int blobstore_open(const struct blobstore_options *options, struct blobstore **r
     AUTO(auto_store_destroy) struct blobstore *store = NULL;
     struct blobstore_report report;
     struct place_left left;
-    bool fresh = false;
+    bool empty = false;
     int r = create(&store);
     if (r == 0)
-        r = place_open(&store->place, options->root, &fresh);
+        r = place_open(&store->place, options->root, &empty);
     if (r == 0)
         r = place_take_left(&store->place, &left);
     if (r < 0)
         return r;
-    left.clean |= fresh; /* there was nothing to be left in disorder */
     /* Damage that is found on the way is marked as such, and the second time the index is set aside. */
     for (int attempt = 0; attempt < 2; attempt++) {
-        report = (struct blobstore_report){.clean = left.clean};
-        r = open_index(store, options, fresh, &report);
+        report = (struct blobstore_report){0};
+        r = open_index(store, options, empty, &report);
         if (r == 0)
-            r = recover(store, &left, &report);
+            r = recover(store, empty, &left, &report);
         if (r == 0 || !store->index || !index_has_failed(store->index))
             break;
         index_close(TAKE_PTR(store->index));

@@ -277,6 +277,29 @@ START_TEST(whichever_call_fails_while_opening_the_next_start_is_right)
 }
 END_TEST
 
+START_TEST(whichever_call_fails_while_the_store_is_made_the_next_start_makes_it)
+{
+    for (unsigned i = 0;; i++) {
+        ck_assert_uint_lt(i, 100);
+        struct blobstore_options options = {.root = helper_path("%u", i)};
+        struct blobstore_report report;
+        struct blobstore *store;
+        arm(i, kinds[_i].error, kinds[_i].for_ever);
+        int r = blobstore_open(&options, &store, &report);
+        bool fired = disarm();
+        ck_assert(fired || r == 0);
+        if (r == 0)
+            blobstore_close(store);
+        ck_ok(blobstore_open(&options, &store, &report));
+        ck_assert(report.clean);
+        ck_assert(!report.rebuilt);
+        blobstore_close(store);
+        if (!fired)
+            break;
+    }
+}
+END_TEST
+
 /* ------------------------------------------------------------------ single calls */
 
 START_TEST(the_order_is_file_durable_name_in_place_directory_durable_index)
@@ -531,6 +554,7 @@ int main(void)
     tcase_add_loop_test(tc, whichever_call_fails_what_was_acknowledged_is_right_and_the_store_goes_on, 0,
                         ARRAY_SIZE(kinds));
     tcase_add_loop_test(tc, whichever_call_fails_while_opening_the_next_start_is_right, 0, ARRAY_SIZE(kinds));
+    tcase_add_loop_test(tc, whichever_call_fails_while_the_store_is_made_the_next_start_makes_it, 0, ARRAY_SIZE(kinds));
     tcase_add_test(tc, the_order_is_file_durable_name_in_place_directory_durable_index);
     tcase_add_test(tc, a_failed_meta_page_makes_the_index_unusable_and_nothing_crashes);
     tcase_add_test(tc, a_file_that_could_not_be_written_back_is_never_published_nor_kept);

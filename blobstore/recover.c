@@ -246,7 +246,7 @@ static int recover_fan(struct recovery *v, enum digest_algorithm algorithm, uint
 static int correct_total(struct recovery *v)
 {
     AUTO_INDEX_TXN struct index_txn t = {0};
-    struct catalog_totals totals;
+    struct catalog_totals totals = {0};
     int r = index_begin_write(v->store->index, &t);
     if (r == 0)
         r = catalog_totals(&t, &totals);

@@ -106,9 +106,9 @@ static void removal_done(struct keeping *k, int result)
 {
     struct removal *r = (struct removal *)k;
     (void)result;
-    int removed = blobstore_remove(r->store, &r->digest);
-    if (removed < 0 && removed != -ENOENT)
-        log_event(LOG_ERROR, "not_removed", LOG_S("error", strerrorname_np(-removed)));
+    int e = blobstore_remove(r->store, &r->digest);
+    if (e < 0 && e != -ENOENT)
+        log_event(LOG_ERROR, "not_removed", LOG_S("error", strerrorname_np(-e)));
     free(r);
 }
 

@@ -9,13 +9,21 @@ static inline void auto_json(json_t **j)
     json_decref(*j);
 }
 
+/* type "/" subtype, of the characters of RFC 6838 §4.2: it goes into a header as it is. */
+static bool is_media_type(const char *s)
+{
+    static const char word[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789!#$&-^_.+";
+    size_t type = strspn(s, word), subtype = s[type] == '/' ? strspn(s + type + 1, word) : 0;
+    return type > 0 && subtype > 0 && !s[type + 1 + subtype] && type + 1 + subtype < MEDIA_TYPE_MAX;
+}
+
 bool media_type_is_manifest(const char *content_type)
 {
     static const char *const generic[] = {MEDIA_TYPE_JSON, "application/octet-stream", "binary/octet-stream"};
     for (size_t i = 0; i < ARRAY_SIZE(generic); i++)
         if (strcmp(content_type, generic[i]) == 0)
             return false;
-    return *content_type && strncmp(content_type, "text/", 5) != 0 && strlen(content_type) < MEDIA_TYPE_MAX;
+    return is_media_type(content_type) && strncmp(content_type, "text/", 5) != 0;
 }
 
 static int add_child(struct manifest *m, const json_t *descriptor, bool is_manifest)

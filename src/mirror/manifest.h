@@ -40,7 +40,7 @@ struct manifest {
 MUST_CHECK int manifest_parse(const void *data, size_t len, struct manifest **ret_manifest);
 void manifest_destroy(struct manifest *m);
 
-/* Whether a Content-Type can be that of a manifest: not "", no text, no generic type. Bare and lower case. */
+/* Whether a Content-Type can be that of a manifest: one media type, no text, no generic type. Bare and lower case. */
 bool media_type_is_manifest(const char *content_type);
 
 AUTO_DEFINE(struct manifest, manifest_destroy);

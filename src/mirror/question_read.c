@@ -142,7 +142,7 @@ static void read_manifest(struct question *q)
     }
     struct digest wanted, actual;
     if (digest_parse(q->reference, strlen(q->reference), &wanted) < 0)
-        wanted = q->pointer.digest;
+        wanted = q->pointer.digest; /* of a tag: what the HEAD said, if anything */
     int r = check_type(q->content_type);
     if (r < 0) {
         fail_by_type(q, r);

@@ -1,8 +1,9 @@
 #include "mirror/listing.h"
 
+#include "scratch.h"
+
 #include "mirror/manifest.h"
 
-#include <check.h>
 #include <errno.h>
 #include <string.h>
 
@@ -256,9 +257,5 @@ int main(void)
     tcase_add_loop_test(tests, the_query_of_the_next_page, 0, ARRAY_SIZE(links));
     tcase_add_test(tests, a_query_that_is_too_long_is_none);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

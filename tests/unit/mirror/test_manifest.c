@@ -1,8 +1,9 @@
 #include "mirror/manifest.h"
 
+#include "scratch.h"
+
 #include "base/buf.h"
 
-#include <check.h>
 #include <errno.h>
 #include <string.h>
 
@@ -238,9 +239,5 @@ int main(void)
     tcase_add_loop_test(tests, which_types_can_be_those_of_a_manifest, 0, ARRAY_SIZE(types));
     tcase_add_test(tests, a_type_is_not_longer_than_its_place);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,6 +1,7 @@
 #include "mirror/reference.h"
 
-#include <check.h>
+#include "scratch.h"
+
 #include <errno.h>
 #include <string.h>
 
@@ -171,9 +172,5 @@ int main(void)
     tcase_add_loop_test(tests, the_grammar_of_tags, 0, ARRAY_SIZE(tags));
     tcase_add_test(tests, a_tag_has_128_characters_at_the_most);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

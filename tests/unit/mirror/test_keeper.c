@@ -1,0 +1,196 @@
+#include "mirror/keeper.h"
+
+#include "scratch.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <string.h>
+
+/* --- things to keep that write down their turn ---------------------------------------------------------------- */
+
+#define THINGS 100
+
+struct thing {
+    struct keeping keeping;
+    struct ledger *ledger;
+    struct thing *also;      /* posted when this one is done */
+    pthread_barrier_t *meet; /* met in add(), twice */
+    bool spoils;             /* its record does not fit */
+    int result;              /* of done(); 1 before */
+};
+
+struct ledger {
+    struct keeper *keeper;
+    struct blobstore *store;
+    struct thing things[THINGS];
+    unsigned turns;
+    int order[2 * THINGS]; /* n + 1: add() of thing n; -(n + 1): done() */
+};
+
+static int number(const struct thing *t)
+{
+    return (int)(t - t->ledger->things) + 1;
+}
+
+static void add(struct keeping *k, struct blobstore_batch *batch)
+{
+    struct thing *t = (struct thing *)k;
+    uint8_t key[BLOBSTORE_KEY_MAX + 1] = {(uint8_t)number(t)};
+    t->ledger->order[t->ledger->turns++] = number(t);
+    if (t->meet) {
+        (void)pthread_barrier_wait(t->meet);
+        (void)pthread_barrier_wait(t->meet);
+    }
+    blobstore_batch_put(batch, BLOBSTORE_JOBS, key, t->spoils ? sizeof(key) : 1, "kept", 4);
+}
+
+static bool is_kept(struct ledger *l, int n)
+{
+    uint8_t key = (uint8_t)n;
+    AUTO_BUF struct buf value = BUF_INIT(64);
+    int r = blobstore_record_get(l->store, BLOBSTORE_JOBS, &key, 1, &value);
+    ck_assert(r == 0 || r == -ENOENT);
+    return r == 0;
+}
+
+static void done(struct keeping *k, int result)
+{
+    struct thing *t = (struct thing *)k;
+    struct ledger *l = t->ledger;
+    l->order[l->turns++] = -number(t);
+    t->result = result;
+    ck_assert(is_kept(l, number(t)) == (result == 0)); /* durable before it is said */
+    if (t->also)
+        keeper_post(l->keeper, &t->also->keeping);
+}
+
+static struct ledger *ledger_open(void)
+{
+    struct ledger *l = calloc(1, sizeof(*l));
+    ck_assert_ptr_nonnull(l);
+    for (unsigned i = 0; i < THINGS; i++)
+        l->things[i] = (struct thing){.keeping = {.add = add, .done = done}, .ledger = l, .result = 1};
+    l->store = scratch_store();
+    ck_ok(keeper_start(l->store, &l->keeper));
+    return l;
+}
+
+static void ledger_stop(struct ledger *l)
+{
+    keeper_stop(l->keeper);
+    blobstore_close(l->store);
+}
+
+START_TEST(what_is_posted_is_durable_when_it_is_done)
+{
+    AUTO_FREE struct ledger *l = ledger_open();
+    keeper_post(l->keeper, &l->things[0].keeping);
+    ledger_stop(l);
+    ck_ok(l->things[0].result);
+    l->store = scratch_store();
+    ck_assert(is_kept(l, 1));
+    blobstore_close(l->store);
+}
+END_TEST
+
+/* Thing 0 holds the keeper while all the others are posted. */
+static void post_all(struct ledger *l)
+{
+    pthread_barrier_t meet;
+    ck_ok(pthread_barrier_init(&meet, NULL, 2));
+    l->things[0].meet = &meet;
+    keeper_post(l->keeper, &l->things[0].keeping);
+    (void)pthread_barrier_wait(&meet);
+    for (unsigned i = 1; i < THINGS; i++)
+        keeper_post(l->keeper, &l->things[i].keeping);
+    (void)pthread_barrier_wait(&meet);
+    ledger_stop(l);
+    ck_ok(pthread_barrier_destroy(&meet));
+    ck_assert_uint_eq(l->turns, 2 * THINGS);
+}
+
+START_TEST(what_comes_while_it_waits_for_the_disk_is_one_commit_of_64_at_the_most)
+{
+    AUTO_FREE struct ledger *l = ledger_open();
+    post_all(l);
+    int wanted[2 * THINGS], at = 0;
+    static const struct {
+        int first, last;
+    } commits[] = {{1, 1}, {2, 65}, {66, 100}};
+    for (size_t c = 0; c < ARRAY_SIZE(commits); c++) {
+        for (int n = commits[c].first; n <= commits[c].last; n++)
+            wanted[at++] = n;
+        for (int n = commits[c].first; n <= commits[c].last; n++)
+            wanted[at++] = -n;
+    }
+    for (int i = 0; i < 2 * THINGS; i++)
+        ck_assert_msg(l->order[i] == wanted[i], "turn %d: %d", i, l->order[i]);
+}
+END_TEST
+
+START_TEST(a_commit_that_fails_is_told_to_all_of_it_and_to_nobody_else)
+{
+    AUTO_FREE struct ledger *l = ledger_open();
+    l->things[30].spoils = true;
+    post_all(l);
+    ck_ok(l->things[0].result);
+    for (unsigned i = 1; i <= 64; i++)
+        ck_assert_int_eq(l->things[i].result, -EFBIG);
+    for (unsigned i = 65; i < THINGS; i++)
+        ck_ok(l->things[i].result);
+}
+END_TEST
+
+START_TEST(stopping_keeps_what_was_posted_and_what_that_posts)
+{
+    AUTO_FREE struct ledger *l = ledger_open();
+    for (unsigned i = 0; i + 1 < 20; i++)
+        l->things[i].also = &l->things[i + 1];
+    keeper_post(l->keeper, &l->things[0].keeping);
+    ledger_stop(l);
+    for (unsigned i = 0; i < 20; i++)
+        ck_ok(l->things[i].result);
+    keeper_stop(NULL);
+}
+END_TEST
+
+START_TEST(stopping_writes_down_when_blobs_were_used)
+{
+    AUTO_FREE struct ledger *l = ledger_open();
+    struct digest digest;
+    AUTO_FREE char *bytes = scratch_bytes(1, 100, &digest);
+    struct blobstore_writer *w;
+    struct blobstore_batch *batch;
+    struct blobstore_info before, after;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(l->store, &digest, &w, &length));
+    ck_ok(blobstore_writer_append(w, bytes, 100));
+    ck_ok(blobstore_batch_begin(l->store, &batch));
+    ck_ok(blobstore_batch_publish(batch, w));
+    ck_ok(blobstore_batch_commit(batch));
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    ck_ok(blobstore_stat(l->store, &digest, &before));
+    const struct timespec tick = {.tv_nsec = 2000000}; /* until the clock's next millisecond: not waited for anything */
+    (void)nanosleep(&tick, NULL);
+    blobstore_touch(l->store, &digest);
+    keeper_stop(l->keeper);
+    ck_ok(blobstore_stat(l->store, &digest, &after));
+    ck_assert_int_gt(after.used_at, before.used_at);
+    blobstore_close(l->store);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("keeper");
+    TCase *tests = tcase_create("keeper");
+    tcase_add_checked_fixture(tests, scratch_setup, scratch_cleanup);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, what_is_posted_is_durable_when_it_is_done);
+    tcase_add_test(tests, what_comes_while_it_waits_for_the_disk_is_one_commit_of_64_at_the_most);
+    tcase_add_test(tests, a_commit_that_fails_is_told_to_all_of_it_and_to_nobody_else);
+    tcase_add_test(tests, stopping_keeps_what_was_posted_and_what_that_posts);
+    tcase_add_test(tests, stopping_writes_down_when_blobs_were_used);
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

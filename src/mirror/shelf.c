@@ -129,25 +129,16 @@ void shelf_put(struct shelf *s, struct document *d)
 {
     if (weight(d) > s->max_bytes / 4)
         return;
-    struct document *gone = NULL; /* chained; freed without the lock */
     (void)pthread_mutex_lock(&s->lock);
     struct document **at = find(s, &d->digest);
     if (!*at) {
         *at = document_ref(d);
         link_newest(s, d);
         s->bytes += weight(d);
-        while (s->bytes > s->max_bytes) {
-            struct document *old = take_off(s, find(s, &s->oldest->digest));
-            old->chain = gone;
-            gone = old;
-        }
+        while (s->bytes > s->max_bytes)
+            document_unref(take_off(s, find(s, &s->oldest->digest)));
     }
     (void)pthread_mutex_unlock(&s->lock);
-    while (gone) {
-        struct document *next = gone->chain;
-        document_unref(gone);
-        gone = next;
-    }
 }
 
 void shelf_drop(struct shelf *s, const struct digest *digest)

@@ -136,7 +136,7 @@ void recent_note(struct recent *r, const char *key, struct failure *f, int64_t r
     if (f->until < now + retry_after_ms)
         f->until = now + retry_after_ms;
     if (e) {
-        e->row++;
+        e->row = failure_is_absence(f) ? 0 : e->row + 1;
         e->failure = *f;
         at = find(r, key);
         e->chain = *at;

@@ -143,21 +143,20 @@ static int check_head(struct flight *f, const struct upstream_head *head)
     if (is_part && (head->range_start < 0 || (uint64_t)head->range_start != f->written))
         return -EPROTO;
     int64_t total = is_part ? head->total : head->length;
-    if (total < 0)
-        return 0; /* the length shows at the end */
+    bool is_claimed = f->size_source == SIZE_OF_MANIFEST && !f->answerable;
     if (!f->has_size)
-        return set_size(f, (uint64_t)total, SIZE_OF_GET);
-    if ((uint64_t)total == f->size)
+        return total < 0 ? 0 /* the length shows at the end */ : set_size(f, (uint64_t)total, SIZE_OF_GET);
+    if ((uint64_t)total == f->size || (total < 0 && !is_claimed))
         return 0;
-    /* A manifest's word alone is not believed against the registry's: a HEAD decides. */
-    return f->size_source == SIZE_OF_MANIFEST && !f->answerable ? -EDOM : -EBADE;
+    /* A manifest's word is not believed against the registry's, nor alone: a HEAD decides. */
+    return is_claimed ? -EDOM : -EBADE;
 }
 
 static int on_head(void *arg, const struct upstream_head *head)
 {
     struct flight *f = arg;
-    if (f->state == FLIGHT_SIZING)
-        return head->length >= 0 ? set_size(f, (uint64_t)head->length, SIZE_OF_HEAD) : 0;
+    if (f->state == FLIGHT_SIZING) /* no bytes at all may mean only that a HEAD has no body */
+        return head->length > 0 ? set_size(f, (uint64_t)head->length, SIZE_OF_HEAD) : 0;
     int r = check_head(f, head);
     f->skip = head->status == 206 ? 0 : f->written;
     if (r == 0 && f->has_size && f->size > f->written)
@@ -177,6 +176,8 @@ static int on_body(void *arg, const void *data, size_t len)
 {
     struct flight *f = arg;
     const char *p = data;
+    if (f->job_error)
+        return f->job_error; /* on_tick has met it */
     if (f->skip > 0) {
         size_t known = f->skip < len ? (size_t)f->skip : len;
         f->skip -= known;
@@ -206,7 +207,7 @@ static void on_tick(void *arg)
     struct flight *f = arg;
     int r = write_out(f);
     if (r < 0 && f->job_error == 0)
-        f->job_error = r; /* met again by the next on_body, which ends the job */
+        f->job_error = r; /* the next on_body ends the job */
 }
 
 static void on_done(void *arg, const struct upstream_result *result)

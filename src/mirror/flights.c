@@ -198,7 +198,7 @@ ssize_t flight_read(struct flight *f, struct waiter *w, uint64_t offset, void *d
     uint64_t have = available(f);
     ssize_t r = 0;
     if (offset >= have)
-        r = f->failure.error || !gate_wait(&f->gate, w, INT64_MAX) ? -EIO : 0;
+        r = f->failure.error ? -EIO : gate_wait(&f->gate, w, INT64_MAX) ? 0 : -ECANCELED;
     gate_unlock(&f->gate);
     if (offset >= have)
         return r;

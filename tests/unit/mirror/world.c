@@ -80,16 +80,35 @@ void world_cleanup(void)
     scratch_cleanup();
 }
 
-/* Work, or something to keep, that meets the test at a barrier. */
-struct mark {
-    struct work work;
-    struct keeping keeping;
-    pthread_barrier_t *meet;
-};
+/* Where the test meets its workers and its keeper; lives as long as they do. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t stirred;
+    uint64_t there, awaited; /* under lock: who has come so far, and must have come before anybody goes on */
+} meeting = {.lock = PTHREAD_MUTEX_INITIALIZER, .stirred = PTHREAD_COND_INITIALIZER};
+
+static void meeting_call(unsigned count)
+{
+    (void)pthread_mutex_lock(&meeting.lock);
+    meeting.awaited += count;
+    (void)pthread_mutex_unlock(&meeting.lock);
+}
+
+static void meeting_come(void)
+{
+    (void)pthread_mutex_lock(&meeting.lock);
+    uint64_t awaited = meeting.awaited;
+    meeting.there++;
+    (void)pthread_cond_broadcast(&meeting.stirred);
+    while (meeting.there < awaited)
+        (void)pthread_cond_wait(&meeting.stirred, &meeting.lock);
+    (void)pthread_mutex_unlock(&meeting.lock);
+}
 
 static void mark_work(struct work *work)
 {
-    (void)pthread_barrier_wait(((struct mark *)work)->meet);
+    (void)work;
+    meeting_come();
 }
 
 static void mark_add(struct keeping *k, struct blobstore_batch *batch)
@@ -100,32 +119,29 @@ static void mark_add(struct keeping *k, struct blobstore_batch *batch)
 
 static void mark_done(struct keeping *k, int result)
 {
+    (void)k;
     (void)result;
-    (void)pthread_barrier_wait(((struct mark *)((char *)k - offsetof(struct mark, keeping)))->meet);
+    meeting_come();
 }
 
 /* Work that every worker must be at together, then something for the keeper: what was posted before is done by then.
  * Twice, because work posts work. */
 void world_settle(void)
 {
-    struct mark marks[16];
-    pthread_barrier_t meet;
+    struct work marks[16];
+    struct keeping last = {.add = mark_add, .done = mark_done};
     long cores = sysconf(_SC_NPROCESSORS_ONLN); /* as mirror_start() */
     unsigned workers = cores < 2 ? 2 : cores > 16 ? 16 : (unsigned)cores;
     for (unsigned round = 0; round < 2; round++) {
-        ck_ok(pthread_barrier_init(&meet, NULL, workers + 1));
+        meeting_call(workers + 1);
         for (unsigned i = 0; i < workers; i++) {
-            marks[i] = (struct mark){.work.run = mark_work, .meet = &meet};
-            workers_post(world.mirror->workers, &marks[i].work);
+            marks[i] = (struct work){.run = mark_work};
+            workers_post(world.mirror->workers, &marks[i]);
         }
-        (void)pthread_barrier_wait(&meet);
-        ck_ok(pthread_barrier_destroy(&meet));
-
-        ck_ok(pthread_barrier_init(&meet, NULL, 2));
-        marks[0] = (struct mark){.keeping = {.add = mark_add, .done = mark_done}, .meet = &meet};
-        keeper_post(world.mirror->keeper, &marks[0].keeping);
-        (void)pthread_barrier_wait(&meet);
-        ck_ok(pthread_barrier_destroy(&meet));
+        meeting_come();
+        meeting_call(2);
+        keeper_post(world.mirror->keeper, &last);
+        meeting_come();
     }
 }
 

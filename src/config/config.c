@@ -67,6 +67,105 @@ static void strip_slashes(char *url)
         url[len - 1] = '\0';
 }
 
+/* ------------------------------------------------------------------ sources */
+
+static bool has_source(const struct config_registry *r, const char *name)
+{
+    for (size_t i = 0; i < r->source_count; i++)
+        if (r->sources[i].name && strcmp(r->sources[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* "host", "host-2", "host-3" … */
+static int name_source(const struct config_registry *r, struct config_source *s)
+{
+    const char *host = strstr(s->url, "://");
+    host = host ? host + 3 : s->url;
+    AUTO_BUF struct buf name = BUF_INIT(SCHEMA_TEXT_MAX);
+    for (size_t i = 1;; i++) {
+        buf_reset(&name);
+        int e = buf_addf(&name, "%.*s", (int)strcspn(host, "/"), host);
+        if (e == 0 && i > 1)
+            e = buf_addf(&name, "-%zu", i);
+        if (e < 0)
+            return e;
+        if (!has_source(r, name.data)) {
+            s->name = buf_take(&name);
+            return s->name ? 0 : -ENOMEM;
+        }
+    }
+}
+
+static int duplicate(const char *s, char **ret_copy)
+{
+    *ret_copy = s ? strdup(s) : NULL;
+    return s && !*ret_copy ? -ENOMEM : 0;
+}
+
+/* A registry of which no source is said is its own. */
+static int add_own_source(struct config_registry *r)
+{
+    struct config_source *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    r->sources = s;
+    r->source_count = 1;
+    s->allow_private = r->allow_private;
+    s->tags = true;
+    int e = duplicate(r->url, &s->url);
+    if (e == 0)
+        e = duplicate(r->credentials, &s->credentials);
+    if (e == 0)
+        e = duplicate(r->ca_file, &s->ca_file);
+    if (e == 0)
+        e = duplicate(r->proxy, &s->proxy);
+    if (e == 0)
+        e = duplicate(r->no_proxy, &s->no_proxy);
+    s->auth_hosts.items = calloc(r->auth_hosts.count + 1, sizeof(char *));
+    if (!s->auth_hosts.items)
+        return -ENOMEM;
+    for (; e == 0 && s->auth_hosts.count < r->auth_hosts.count; s->auth_hosts.count++)
+        e = duplicate(r->auth_hosts.items[s->auth_hosts.count], &s->auth_hosts.items[s->auth_hosts.count]);
+    return e;
+}
+
+static void check_sources(struct reader *reader, const struct config_registry *r)
+{
+    const char *const path[] = {"registries", r->name, "sources", NULL};
+    const char *const credentials[] = {"registries", r->name, "credentials", NULL};
+    bool tags = false;
+    for (size_t i = 0; i < r->source_count; i++) {
+        const struct config_source *s = &r->sources[i];
+        tags = tags || s->tags;
+        for (size_t k = 0; k < i; k++)
+            if (s->name && r->sources[k].name && strcmp(s->name, r->sources[k].name) == 0)
+                reader_error(reader, path, "%s is said twice", s->name);
+        if (s->sibling && s->credentials)
+            reader_error(reader, path, "a sibling has no credentials");
+    }
+    if (!tags)
+        reader_error(reader, path, "one of them must be believed what a tag means (tags)");
+    if (r->credentials)
+        reader_error(reader, credentials, "where there are sources, they stand there");
+}
+
+static int fold_sources(struct reader *reader, struct config_registry *r)
+{
+    int e = 0;
+    strip_slashes(r->url);
+    for (size_t i = 0; i < r->source_count; i++)
+        strip_slashes(r->sources[i].url);
+    if (r->source_count > 0)
+        check_sources(reader, r);
+    else
+        e = add_own_source(r);
+    for (size_t i = 0; e == 0 && i < r->source_count; i++)
+        if (!r->sources[i].name)
+            e = name_source(r, &r->sources[i]);
+    return e;
+}
+
 /* ------------------------------------------------------------------ loading */
 
 int config_parse(const char *text, size_t len, const char *name, struct config **ret_config, struct buf *errors)
@@ -80,12 +179,14 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
         return r;
     reader_read(reader, config_schema, c);
     if (reader_is_good(reader)) {
-        for (size_t i = 0; i < c->registry_count; i++)
-            strip_slashes(c->registries[i].url);
+        for (size_t i = 0; r == 0 && i < c->registry_count; i++)
+            r = fold_sources(reader, &c->registries[i]);
         check_aliases(reader, c);
         check_default_registry(reader, c);
     }
-    r = reader_close(reader);
+    int e = reader_close(reader);
+    if (r == 0)
+        r = e;
     if (r == 0)
         *ret_config = TAKE_PTR(c);
     return r;
@@ -177,4 +278,12 @@ int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *
         if (fnmatch(c->tags.rules[i].match, reference, 0) == 0)
             return c->tags.rules[i].ttl_ms;
     return r->tag_ttl_ms;
+}
+
+bool config_is_open(const struct config_registry *r, const char *repository)
+{
+    for (size_t i = 0; i < r->open.count; i++)
+        if (fnmatch(r->open.items[i], repository, 0) == 0)
+            return true;
+    return false;
 }

@@ -16,10 +16,27 @@
 
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+/* The status for what is not stored and cannot be had now. */
+enum config_miss_status { CONFIG_MISS_503, CONFIG_MISS_404, CONFIG_MISS_429 };
 
 struct config_list {
     char **items; /* NULL-terminated */
     size_t count;
+};
+
+/* One way to a registry's content: an account, another host that has the same, another Entrepot. */
+struct config_source {
+    char *name;                    /* for people: logs, metrics, status; no other source of the registry has it */
+    char *url;                     /* no slash at the end; may have a path, which stands before /v2/ */
+    char *prefix;                  /* before the repository, behind /v2/: "docker"; or NULL */
+    char *credentials;             /* or NULL: anonymous */
+    char *ca_file;                 /* or NULL */
+    char *proxy;                   /* or NULL: the environment's */
+    char *no_proxy;                /* or NULL: the environment's */
+    bool allow_private;            /* may connect and be redirected to private addresses */
+    struct config_list auth_hosts; /* hosts besides the registrable domain of `url` that may be sent the password */
+    bool sibling;                  /* another Entrepot: asked first, for what it has */
+    bool tags;                     /* is believed what a tag means */
 };
 
 /* Where a registry lives and how it is reached. All strings are set unless "or NULL" is said. */
@@ -34,6 +51,9 @@ struct config_registry {
     bool allow_private;            /* may connect and be redirected to private addresses */
     struct config_list auth_hosts; /* hosts besides the registrable domain of `url` that may be sent the password */
     int64_t tag_ttl_ms;
+    struct config_list open;       /* globs of repositories whose private content everybody may pull */
+    struct config_source *sources; /* in the order in which they are asked; all of the above is folded into them, and */
+    size_t source_count;           /* where none is said, it is the one source: at least 1, at most 16 */
 };
 
 struct config_tag_rule {
@@ -52,7 +72,11 @@ struct config {
         int64_t answer_timeout_ms;
         int64_t drain_timeout_ms;
         unsigned max_ranges;
+        enum config_miss_status miss_status;
     } server;
+    struct {
+        struct config_list listen; /* none: off */
+    } ops;
     struct {
         char *path;
     } store;
@@ -62,6 +86,9 @@ struct config {
     } log;
     struct {
         int64_t ttl_ms;
+        int64_t stale_for_ms; /* 0: never */
+        bool stale_while_revalidate;
+        bool stale_on_absence;
         struct config_tag_rule *rules;
         size_t rule_count;
     } tags;
@@ -75,6 +102,15 @@ struct config {
         char *proxy;
         char *no_proxy;
     } upstream;
+    struct {
+        unsigned reserve_revalidation; /* percent of the limit that the class below live pulls leaves */
+        unsigned reserve_seeding;
+        int64_t probe_after_ms;
+    } budget;
+    struct {
+        bool enabled;
+        unsigned max_flights;
+    } prefetch;
     char *default_registry_name; /* as written: may be an alias */
     struct config_registry *registries;
     size_t registry_count;
@@ -100,5 +136,7 @@ const struct config_registry *config_find_registry(const struct config *c, const
 /* How long a tag of this repository stays fresh: the first rule that matches, else the registry's, else the default. */
 int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *r, const char *repository,
                           const char *tag);
+/* Whether everybody may pull its private content: it matches one of registries.NAME.open. */
+bool config_is_open(const struct config_registry *r, const char *repository);
 
 AUTO_DEFINE(struct config, config_destroy);

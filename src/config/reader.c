@@ -20,7 +20,8 @@ struct reader {
     unsigned count; /* of errors, told or not */
     int failed;     /* -ENOMEM, or 0: sticky */
     struct yaml *yaml;
-    const void *root; /* what is being filled */
+    const void *root;  /* what is being filled */
+    const void *owner; /* of the struct that is being filled */
 };
 
 /* A node and the way to it; on the stack of who reads it. */
@@ -351,7 +352,8 @@ static void read_texts(struct reader *r, const struct where *w, const struct sch
 static void put_default(struct reader *r, const struct where *w, const struct schema_item *item, void *object)
 {
     AUTO_BUF struct buf text = BUF_INIT(SCHEMA_TEXT_MAX);
-    int e = item->derive ? item->derive(r->root, object, &text) : item->fallback ? buf_adds(&text, item->fallback) : 0;
+    const struct schema_place place = {r->root, r->owner, object};
+    int e = item->derive ? item->derive(&place, &text) : item->fallback ? buf_adds(&text, item->fallback) : 0;
     note(r, e);
     if (e < 0 || text.len == 0)
         return;
@@ -393,6 +395,16 @@ static void *add_struct(struct reader *r, const struct schema_item *item, void *
     return grown + (count - 1) * item->size;
 }
 
+/* A member of a LIST or MAP in `object`. */
+static void read_member(struct reader *r, const struct where *w, const struct schema_item *item, const void *object,
+                        void *element)
+{
+    const void *owner = r->owner;
+    r->owner = object;
+    read_map(r, w, item->items, element);
+    r->owner = owner;
+}
+
 static void read_list(struct reader *r, const struct where *w, const struct schema_item *item, void *object)
 {
     if (!is_kind(r, w, YAML_LIST, schema_type_name(item->type)) || !is_count_right(r, w, item, yaml_count(w->node)))
@@ -401,7 +413,7 @@ static void read_list(struct reader *r, const struct where *w, const struct sche
     for (struct where member = {.up = w}; yaml_next(w->node, &it, &member.node); member.index++) {
         void *element = is_map(r, &member) ? add_struct(r, item, object) : NULL;
         if (element)
-            read_map(r, &member, item->items, element);
+            read_member(r, &member, item, object, element);
     }
 }
 
@@ -414,7 +426,7 @@ static void add_named(struct reader *r, const struct where *w, const struct sche
         return;
     }
     memcpy(element, &name, sizeof(name));
-    read_map(r, w, item->items, element);
+    read_member(r, w, item, object, element);
 }
 
 static bool is_builtin(const struct schema_item *item, const char *name)

@@ -42,62 +42,115 @@ static const struct builtin *find_builtin(const char *name)
 
 /* ------------------------------------------------------------------ defaults that depend on others */
 
-static int derive_threads(const void *root, const void *object, struct buf *text)
+static int derive_threads(const struct schema_place *place, struct buf *text)
 {
-    (void)root;
-    (void)object;
+    (void)place;
     cpu_set_t set;
     int n = sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 2;
     return buf_addf(text, "%d", n < 2 ? 2 : n > 64 ? 64 : n);
 }
 
-static int derive_url(const void *root, const void *object, struct buf *text)
+static int derive_url(const struct schema_place *place, struct buf *text)
 {
-    (void)root;
-    const struct config_registry *r = object;
+    const struct config_registry *r = place->object;
     const struct builtin *b = find_builtin(r->name);
     return b ? buf_adds(text, b->url) : buf_addf(text, "https://%s", r->name);
 }
 
-static int derive_aliases(const void *root, const void *object, struct buf *text)
+static int derive_aliases(const struct schema_place *place, struct buf *text)
 {
-    (void)root;
-    const struct builtin *b = find_builtin(((const struct config_registry *)object)->name);
+    const struct builtin *b = find_builtin(((const struct config_registry *)place->object)->name);
     return b && b->aliases ? buf_adds(text, b->aliases) : 0;
 }
 
-static int derive_allow_private(const void *root, const void *object, struct buf *text)
+static int derive_allow_private(const struct schema_place *place, struct buf *text)
 {
-    (void)root;
-    const struct config_registry *r = object;
+    const struct config_registry *r = place->object;
     return buf_adds(text, r->url && address_url_is_private(r->url) ? "true" : "false");
 }
 
-static int derive_tag_ttl(const void *root, const void *object, struct buf *text)
+static const struct config *root_of(const struct schema_place *place)
 {
-    (void)object;
-    return buf_addf(text, "%lldms", (long long)((const struct config *)root)->tags.ttl_ms);
+    return place->root;
 }
 
-static int derive_ca_file(const void *root, const void *object, struct buf *text)
+static int derive_tag_ttl(const struct schema_place *place, struct buf *text)
 {
-    (void)object;
-    const char *s = ((const struct config *)root)->upstream.ca_file;
+    return buf_addf(text, "%lldms", (long long)root_of(place)->tags.ttl_ms);
+}
+
+static int add_or_unset(struct buf *text, const char *s)
+{
     return s ? buf_adds(text, s) : 0;
 }
 
-static int derive_proxy(const void *root, const void *object, struct buf *text)
+static int derive_ca_file(const struct schema_place *place, struct buf *text)
 {
-    (void)object;
-    const char *s = ((const struct config *)root)->upstream.proxy;
-    return s ? buf_adds(text, s) : 0;
+    return add_or_unset(text, root_of(place)->upstream.ca_file);
 }
 
-static int derive_no_proxy(const void *root, const void *object, struct buf *text)
+static int derive_proxy(const struct schema_place *place, struct buf *text)
 {
-    (void)object;
-    const char *s = ((const struct config *)root)->upstream.no_proxy;
-    return s ? buf_adds(text, s) : 0;
+    return add_or_unset(text, root_of(place)->upstream.proxy);
+}
+
+static int derive_no_proxy(const struct schema_place *place, struct buf *text)
+{
+    return add_or_unset(text, root_of(place)->upstream.no_proxy);
+}
+
+/* A source has what its registry has, unless it says otherwise. */
+static const struct config_registry *registry_of(const struct schema_place *place)
+{
+    return place->owner;
+}
+
+/* What is said of a registry's host is no word about another host. */
+static bool is_at_home(const struct schema_place *place)
+{
+    const char *url = ((const struct config_source *)place->object)->url, *home = registry_of(place)->url;
+    return url && home && strcmp(url, home) == 0;
+}
+
+static int derive_source_url(const struct schema_place *place, struct buf *text)
+{
+    return add_or_unset(text, registry_of(place)->url);
+}
+
+static int derive_source_ca_file(const struct schema_place *place, struct buf *text)
+{
+    return add_or_unset(text, registry_of(place)->ca_file);
+}
+
+static int derive_source_proxy(const struct schema_place *place, struct buf *text)
+{
+    return add_or_unset(text, registry_of(place)->proxy);
+}
+
+static int derive_source_no_proxy(const struct schema_place *place, struct buf *text)
+{
+    return add_or_unset(text, registry_of(place)->no_proxy);
+}
+
+static int derive_source_allow_private(const struct schema_place *place, struct buf *text)
+{
+    const struct config_source *s = place->object;
+    bool allowed = is_at_home(place) ? registry_of(place)->allow_private : s->url && address_url_is_private(s->url);
+    return buf_adds(text, allowed ? "true" : "false");
+}
+
+static int derive_source_auth_hosts(const struct schema_place *place, struct buf *text)
+{
+    const struct config_list *hosts = &registry_of(place)->auth_hosts;
+    int r = 0;
+    for (size_t i = 0; r == 0 && is_at_home(place) && i < hosts->count; i++)
+        r = buf_addf(text, "%s%s", i ? " " : "", hosts->items[i]);
+    return r;
+}
+
+static int derive_source_tags(const struct schema_place *place, struct buf *text)
+{
+    return buf_adds(text, ((const struct config_source *)place->object)->sibling ? "false" : "true");
 }
 
 /* ------------------------------------------------------------------ checks */
@@ -110,9 +163,30 @@ static const char *check_ca_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) ? NULL : "this is no file";
 }
 
+static const char *check_prefix(const char *s)
+{
+    for (const char *p = s; *p; p += *p == '/') {
+        size_t len = strspn(p, "abcdefghijklmnopqrstuvwxyz0123456789._-");
+        if (len == 0 || (p[0] == '.') || (p[len] != '\0' && (p[len] != '/' || p[len + 1] == '\0')))
+            return "is no part of a repository's name";
+        p += len;
+    }
+    return strlen(s) > 128 ? "is too long" : NULL;
+}
+
+/* It stands in logs, metrics and status. */
+static const char *check_source_name(const char *s)
+{
+    size_t len = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._:-[]");
+    return s[len] ? "a name has letters, digits and any of . _ : - [ ] only" : len > 64 ? "is too long" : NULL;
+}
+
 /* ------------------------------------------------------------------ the tables */
 
 #define AT(field) .offset = offsetof(struct config, field)
+
+static const char *const miss_statuses[] = {
+    [CONFIG_MISS_503] = "503", [CONFIG_MISS_404] = "404", [CONFIG_MISS_429] = "429", NULL};
 
 static const struct schema_item server_items[] = {
     {"listen", SCHEMA_TEXTS, AT(server.listen), .min = 1, .max = 16, .fallback = "127.0.0.1:5000",
@@ -143,6 +217,17 @@ static const struct schema_item server_items[] = {
     {"max_ranges", SCHEMA_COUNT, AT(server.max_ranges), .min = 1, .max = 16384, .fallback = "2048", .restart = true,
      .doc = "Parts of one `Range` header. A request for more is not answered in parts. Lazy-pulling snapshotters "
             "ask for up to 1024."},
+    {"miss_status", SCHEMA_CHOICE, AT(server.miss_status), .choices = miss_statuses, .fallback = "503",
+     .doc = "What is answered when something is not stored and cannot be had now. `503` with `Retry-After` makes "
+            "containerd, Docker and BuildKit go on to the next mirror, or to the registry itself, and the kubelet come "
+            "again. `404` makes every client go on at once. `429` makes containerd ask five times in a row, and podman "
+            "wait."},
+    {NULL}};
+
+static const struct schema_item ops_items[] = {
+    {"listen", SCHEMA_TEXTS, AT(ops.listen), .min = 0, .max = 16, .check = address_check_listen, .restart = true,
+     .doc = "Where the side of the administrator is served: health, metrics, status. Addresses as in `server.listen`. "
+            "Whoever reaches it may read and do all that there is; nobody does by default."},
     {NULL}};
 
 static const struct schema_item store_items[] = {
@@ -180,6 +265,17 @@ static const struct schema_item tags_items[] = {
      .doc =
          "For how long a tag is taken to mean the same digest. After that the next pull asks the upstream by `HEAD`, "
          "which costs nothing at Docker Hub. 0 asks each time."},
+    {"stale_for", SCHEMA_DURATION, AT(tags.stale_for_ms), .min = 0, .max = 3660 * DAY, .fallback = "30d",
+     .doc =
+         "For how long after its last confirmation a tag is served although the upstream does not answer, refuses, or "
+         "has spent its limit: with a `Warning` header, a metric and a line in the log. 0 never does."},
+    {"stale_while_revalidate", SCHEMA_BOOL, AT(tags.stale_while_revalidate), .fallback = "false",
+     .doc =
+         "Answers from the store at once when the ttl of a tag is over, and asks the upstream meanwhile: the next pull "
+         "has the news. A tag that moved is seen one pull later."},
+    {"stale_on_absence", SCHEMA_BOOL, AT(tags.stale_on_absence), .fallback = "false",
+     .doc = "Serves a stored tag even where the upstream says that there is no such tag any more (404). Otherwise its "
+            "word ends the tag."},
     {"rules", SCHEMA_LIST, AT(tags.rules), .count_offset = offsetof(struct config, tags.rule_count),
      .size = sizeof(struct config_tag_rule), .items = rule_items, .max = 1000,
      .doc = "Exceptions; the first that matches holds, before `registries.NAME.tag_ttl` and `tags.ttl`."},
@@ -215,6 +311,61 @@ static const struct schema_item upstream_items[] = {
      .doc = NO_PROXY_DOC},
     {NULL}};
 
+static const struct schema_item budget_items[] = {
+    {"reserve_revalidation", SCHEMA_COUNT, AT(budget.reserve_revalidation), .min = 0, .max = 100, .fallback = "10",
+     .doc =
+         "Percent of a pull limit that is left to live pulls when a tag that moved is fetched anew ahead of a pull."},
+    {"reserve_seeding", SCHEMA_COUNT, AT(budget.reserve_seeding), .min = 0, .max = 100, .fallback = "30",
+     .doc = "Percent of a pull limit that seeding leaves to all others."},
+    {"probe_after", SCHEMA_DURATION, AT(budget.probe_after_ms), .min = CLOCK_SECOND, .max = DAY, .fallback = "5m",
+     .doc =
+         "A limit that was seen longer ago is asked for anew, by a `HEAD`, which costs nothing, before it is believed "
+         "to be spent, and before anything but a live pull spends of it."},
+    {NULL}};
+
+static const struct schema_item prefetch_items[] = {
+    {"enabled", SCHEMA_BOOL, AT(prefetch.enabled), .fallback = "true",
+     .doc = "When a platform's manifest has been fetched, its blobs are fetched before the client asks for them."},
+    {"max_flights", SCHEMA_COUNT, AT(prefetch.max_flights), .min = 1, .max = 1024, .fallback = "16",
+     .doc = "Fetches at once that nobody has asked for yet; what is more than that waits for its client."},
+    {NULL}};
+
+#define SOURCE_AT(field) .offset = offsetof(struct config_source, field)
+
+static const struct schema_item source_items[] = {
+    {"name", SCHEMA_TEXT, SOURCE_AT(name), .check = check_source_name,
+     .derived = "the host of `url`, with a number behind it where it stands there already",
+     .doc = "What it is called in logs, metrics and status."},
+    {"url", SCHEMA_TEXT, SOURCE_AT(url), .check = address_check_url, .derive = derive_source_url,
+     .derived = "the registry's", .doc = "As `registries.NAME.url`."},
+    {"prefix", SCHEMA_TEXT, SOURCE_AT(prefix), .check = check_prefix,
+     .doc = "What stands before the repository there: with `docker` at `https://public.ecr.aws` the repository "
+            "`library/alpine` is `docker/library/alpine`. Projects of a Harbor that is a proxy are such a prefix."},
+    {"credentials", SCHEMA_TEXT, SOURCE_AT(credentials), .derived = "anonymous",
+     .doc = "As `registries.NAME.credentials`, a file a source. The file's entry for the host of `url` is used; where "
+            "`url` is the registry's own, one for the registry's names will do."},
+    {"ca_file", SCHEMA_TEXT, SOURCE_AT(ca_file), .check = check_ca_file, .derive = derive_source_ca_file,
+     .derived = "the registry's", .doc = CA_FILE_DOC},
+    {"proxy", SCHEMA_TEXT, SOURCE_AT(proxy), .check = address_check_proxy, .derive = derive_source_proxy,
+     .derived = "the registry's", .doc = PROXY_DOC},
+    {"no_proxy", SCHEMA_TEXT, SOURCE_AT(no_proxy), .derive = derive_source_no_proxy, .derived = "the registry's",
+     .doc = NO_PROXY_DOC},
+    {"allow_private", SCHEMA_BOOL, SOURCE_AT(allow_private), .derive = derive_source_allow_private,
+     .derived = "the registry's where `url` is; elsewhere true where the host is a private or loopback address or "
+                "`localhost`, else false",
+     .doc = "As `registries.NAME.allow_private`. A sibling by a name of the cluster needs it."},
+    {"auth_hosts", SCHEMA_TEXTS, SOURCE_AT(auth_hosts), .max = 16, .check = address_check_host,
+     .derive = derive_source_auth_hosts, .derived = "the registry's where `url` is, elsewhere none",
+     .doc = "As `registries.NAME.auth_hosts`."},
+    {"sibling", SCHEMA_BOOL, SOURCE_AT(sibling), .fallback = "false",
+     .doc = "Another Entrepot. It is asked before the others for what has a digest, and answers from what it has or is "
+            "just fetching; it does not ask its own upstreams for us."},
+    {"tags", SCHEMA_BOOL, SOURCE_AT(tags), .derive = derive_source_tags, .derived = "true; of a sibling false",
+     .doc =
+         "Whether it is believed what a tag means, and what tags and referrers there are. What has a digest is taken "
+         "from any source: it is verified."},
+    {NULL}};
+
 #define REGISTRY_AT(field) .offset = offsetof(struct config_registry, field)
 
 static const struct schema_item registry_items[] = {
@@ -244,16 +395,32 @@ static const struct schema_item registry_items[] = {
             "(`auth.docker.io` for `registry-1.docker.io`)."},
     {"tag_ttl", SCHEMA_DURATION, REGISTRY_AT(tag_ttl_ms), .min = 0, .max = 366 * DAY, .derive = derive_tag_ttl,
      .derived = "`tags.ttl`", .doc = "As `tags.ttl`, for this registry."},
+    {"open", SCHEMA_TEXTS, REGISTRY_AT(open), .max = 256,
+     .doc = "Patterns of repositories, such as `company/*`, whose private content everybody may pull who reaches this "
+            "mirror. What an account may see and the public may not is otherwise served to nobody without an account."},
+    {"sources", SCHEMA_LIST, REGISTRY_AT(sources), .count_offset = offsetof(struct config_registry, source_count),
+     .size = sizeof(struct config_source), .items = source_items, .min = 1, .max = 16,
+     .derived = "one, of what is said above",
+     .doc =
+         "Ways to the content, in the order in which they are asked: several accounts, the registry without any, other "
+         "hosts that have the same, other Entrepots. When one fails, refuses, or has spent its limit, the next is "
+         "asked. What is said above holds for those that say nothing, but `credentials`, which stand here then."},
     {NULL}};
 
 /* A derived default looks at the rows above its own: `tags` and `upstream` come before `registries`. */
 const struct schema_item config_schema[] = {
     {"version", SCHEMA_COUNT, AT(version), .min = 1, .max = 1, .fallback = "1", .doc = "The version of this format."},
     {"server", SCHEMA_SECTION, .items = server_items, .doc = "The side of the clients."},
+    {"ops", SCHEMA_SECTION, .items = ops_items, .doc = "The side of the administrator."},
     {"store", SCHEMA_SECTION, .items = store_items, .doc = "Where everything is kept."},
     {"log", SCHEMA_SECTION, .items = log_items, .doc = "What is told."},
     {"tags", SCHEMA_SECTION, .items = tags_items, .doc = "How fresh a tag must be."},
     {"upstream", SCHEMA_SECTION, .items = upstream_items, .doc = "The side of the registries, for all of them."},
+    {"budget", SCHEMA_SECTION, .items = budget_items,
+     .doc =
+         "Registries that limit pulls, as Docker Hub does by the number of manifests, say so with each answer; what is "
+         "left is spent where a pod waits for it."},
+    {"prefetch", SCHEMA_SECTION, .items = prefetch_items, .doc = "What is fetched before it is asked for."},
     {"default_registry", SCHEMA_TEXT, AT(default_registry_name), .fallback = "docker.io",
      .doc = "The registry that is meant where a request names none: the name or an alias of one of `registries`."},
     {"registries", SCHEMA_MAP, AT(registries), .count_offset = offsetof(struct config, registry_count),
@@ -265,5 +432,7 @@ const struct schema_item config_schema[] = {
     {NULL}};
 
 _Static_assert(offsetof(struct config_registry, name) == 0, "a struct of a MAP begins with its name");
-_Static_assert(sizeof(enum config_log_level) == sizeof(unsigned) && sizeof(enum config_log_format) == sizeof(unsigned),
+_Static_assert(sizeof(enum config_log_level) == sizeof(unsigned) &&
+                   sizeof(enum config_log_format) == sizeof(unsigned) &&
+                   sizeof(enum config_miss_status) == sizeof(unsigned),
                "a CHOICE is stored as unsigned");

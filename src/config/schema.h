@@ -27,6 +27,13 @@ enum schema_type {
     SCHEMA_MAP,      /* a map from names to maps: likewise; a struct begins with its name, a char * */
 };
 
+/* Where a default is wanted. */
+struct schema_place {
+    const void *root;   /* the outermost struct */
+    const void *owner;  /* the struct that the LIST or MAP is in which this one is a member of; of the root NULL */
+    const void *object; /* the struct of the table */
+};
+
 struct schema_item {
     const char *name; /* NULL ends a table */
     enum schema_type type;
@@ -40,9 +47,9 @@ struct schema_item {
 
     /* The default, as it would be written in a file; of TEXTS one word a member. NULL: unset, empty. */
     const char *fallback;
-    /* Instead of it, a default that depends on options of rows above: adds its text, or nothing for unset. `object` is
-     * the struct of the table, `root` the outermost. `derived` says it in words. */
-    int (*derive)(const void *root, const void *object, struct buf *text);
+    /* Instead of it, a default that depends on options of rows above: adds its text, or nothing for unset.
+     * `derived` says it in words. */
+    int (*derive)(const struct schema_place *place, struct buf *text);
     const char *derived;
 
     const char *(*check)(const char *text); /* TEXT, TEXTS, names of a MAP: NULL, or what is wrong */

@@ -62,6 +62,13 @@ START_TEST(an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine)
     ck_assert_int_eq(c->upstream.stall_timeout_ms, 20000);
     ck_assert_int_eq(c->upstream.flight_timeout_ms, 120000);
     ck_assert_uint_eq(c->upstream.max_connections_per_host, 16);
+    ck_assert(c->server.miss_status == CONFIG_MISS_503 && c->ops.listen.count == 0);
+    ck_assert_int_eq(c->tags.stale_for_ms, 30 * DAY);
+    ck_assert(!c->tags.stale_while_revalidate && !c->tags.stale_on_absence);
+    ck_assert_uint_eq(c->budget.reserve_revalidation, 10);
+    ck_assert_uint_eq(c->budget.reserve_seeding, 30);
+    ck_assert_int_eq(c->budget.probe_after_ms, 5 * MINUTE);
+    ck_assert(c->prefetch.enabled && c->prefetch.max_flights == 16);
     ck_assert(c->default_registry == find(c, "docker.io"));
 
     static const struct {
@@ -81,7 +88,11 @@ START_TEST(an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine)
         const struct config_registry *r = find(c, known[i].name);
         ck_assert_str_eq(r->url, known[i].url);
         ck_assert(!r->allow_private && r->tag_ttl_ms == 5 * MINUTE && r->auth_hosts.count == 0);
-        ck_assert(!r->credentials && !r->ca_file && !r->proxy && !r->no_proxy);
+        ck_assert(!r->credentials && !r->ca_file && !r->proxy && !r->no_proxy && r->open.count == 0);
+        ck_assert_uint_eq(r->source_count, 1);
+        ck_assert_str_eq(r->sources[0].url, known[i].url);
+        ck_assert_str_eq(r->sources[0].name, strchr(known[i].url, ':') + 3);
+        ck_assert(r->sources[0].tags && !r->sources[0].sibling && !r->sources[0].credentials);
     }
     ck_assert(find(c, "index.docker.io") == find(c, "docker.io"));
     ck_assert(find(c, "registry-1.docker.io") == find(c, "docker.io"));
@@ -180,6 +191,70 @@ START_TEST(private_addresses_are_allowed_where_the_url_is_one_unless_it_is_said)
 }
 END_TEST
 
+START_TEST(a_registry_without_sources_is_its_own)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("registries: {a: {url: 'http://10.0.0.1/x/', credentials: /c, auth_hosts: [b, c], "
+                             "ca_file: /etc/passwd, proxy: 'http://p', no_proxy: q}}");
+    const struct config_registry *r = find(c, "a");
+    ck_assert_uint_eq(r->source_count, 1);
+    const struct config_source *s = &r->sources[0];
+    ck_assert_str_eq(s->name, "10.0.0.1");
+    ck_assert_str_eq(s->url, "http://10.0.0.1/x");
+    ck_assert_str_eq(s->credentials, "/c");
+    ck_assert_str_eq(s->ca_file, "/etc/passwd");
+    ck_assert_str_eq(s->proxy, "http://p");
+    ck_assert_str_eq(s->no_proxy, "q");
+    ck_assert_uint_eq(s->auth_hosts.count, 2);
+    ck_assert_str_eq(s->auth_hosts.items[1], "c");
+    ck_assert(s->allow_private && s->tags && !s->sibling && !s->prefix);
+}
+END_TEST
+
+START_TEST(a_source_has_what_its_registry_has_unless_it_says_otherwise)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("registries:\n"
+                             "  docker.io:\n"
+                             "    auth_hosts: login.example\n"
+                             "    proxy: http://p\n"
+                             "    allow_private: true\n"
+                             "    sources:\n"
+                             "      - {credentials: /a}\n"
+                             "      - {}\n"
+                             "      - {name: e, url: 'https://public.ecr.aws/', prefix: docker, tags: false}\n"
+                             "      - {url: 'http://10.0.0.1:5000', sibling: true, proxy: 'http://q'}\n");
+    const struct config_registry *r = find(c, "docker.io");
+    const struct config_source *s = r->sources;
+    ck_assert_uint_eq(r->source_count, 4);
+    ck_assert_str_eq(s[0].name, "registry-1.docker.io");
+    ck_assert_str_eq(s[1].name, "registry-1.docker.io-2");
+    ck_assert_str_eq(s[2].name, "e");
+    ck_assert_str_eq(s[3].name, "10.0.0.1:5000");
+    ck_assert_str_eq(s[0].credentials, "/a");
+    ck_assert(!s[1].credentials);
+    ck_assert_str_eq(s[1].url, "https://registry-1.docker.io");
+    ck_assert_str_eq(s[2].url, "https://public.ecr.aws");
+    ck_assert_str_eq(s[2].prefix, "docker");
+    ck_assert_str_eq(s[2].proxy, "http://p");
+    ck_assert_str_eq(s[3].proxy, "http://q");
+    ck_assert(s[0].allow_private && s[1].allow_private && !s[2].allow_private && s[3].allow_private);
+    ck_assert(s[0].auth_hosts.count == 1 && s[1].auth_hosts.count == 1 && s[2].auth_hosts.count == 0);
+    ck_assert(s[0].tags && s[1].tags && !s[2].tags && !s[3].tags);
+    ck_assert(s[3].sibling && !s[0].sibling);
+}
+END_TEST
+
+START_TEST(what_everybody_may_pull_is_said_by_patterns)
+{
+    AUTO(auto_config_destroy) struct config *c = parse("registries: {a: {open: [company/*, exact]}}");
+    const struct config_registry *r = find(c, "a");
+    ck_assert(config_is_open(r, "company/a/b") && config_is_open(r, "exact"));
+    ck_assert(!config_is_open(r, "company") && !config_is_open(r, "exactly") && !config_is_open(r, "x/company/a"));
+    ck_assert(!config_is_open(find(c, "docker.io"), "company/a"));
+}
+END_TEST
+
 START_TEST(credentials_that_are_not_there_yet_are_no_error)
 {
     AUTO(auto_config_destroy) struct config *c = parse("registries: {ghcr.io: {credentials: /nowhere/auth.json}}");
@@ -210,6 +285,18 @@ static const struct {
     {"registries: {a: {url: 'https://jo:s3cret@a.example'}}\n",
      "c.yaml:1:23: registries.a.url: a URL has no user and no password here; accounts come from `credentials`\n"},
     {"tags: {rules: [{match: '*'}]}\n", "c.yaml:1:17: tags.rules[0].ttl: is missing: a duration must be given\n"},
+    {"registries: {a: {credentials: /x, sources: [{name: b}, {name: b}]}}\n",
+     "c.yaml:1:46: registries.a.sources: b is said twice\n"
+     "c.yaml:1:31: registries.a.credentials: where there are sources, they stand there\n"},
+    {"registries: {a: {sources: [{sibling: true, credentials: /x}]}}\n",
+     "c.yaml:1:29: registries.a.sources: a sibling has no credentials\n"
+     "c.yaml:1:29: registries.a.sources: one of them must be believed what a tag means (tags)\n"},
+    {"registries: {a: {sources: []}}\n", "c.yaml:1:18: registries.a.sources: has 0 members; 1 to 16 are allowed\n"},
+    {"registries: {a: {sources: [{name: 'a b', prefix: a/../b}, {prefix: /a}]}}\n",
+     "c.yaml:1:35: registries.a.sources[0].name: a name has letters, digits and any of . _ : - [ ] only\n"
+     "c.yaml:1:50: registries.a.sources[0].prefix: is no part of a repository's name\n"
+     "c.yaml:1:68: registries.a.sources[1].prefix: is no part of a repository's name\n"},
+    {"server: {miss_status: 5000000}\n", "c.yaml:1:23: server.miss_status: \"5000000\" is none of 503, 404, 429\n"},
     {"tags: {ttl: 400d}\n", "c.yaml:1:13: tags.ttl: \"400d\" is out of range: 0s to 366d\n"},
 };
 
@@ -340,7 +427,7 @@ START_TEST(the_sample_that_is_served_says_nothing_but_defaults)
     ck_assert_int_eq(config_load("config/entrepot.yaml", &sample, &errors), 0);
     ck_assert_int_eq(config_default(&defaults), 0);
     ck_assert_int_eq(config_restart_keys(defaults, sample, &keys), 0);
-    ck_assert_str_eq(keys.data ? keys.data : "", "");
+    ck_assert_str_eq(keys.data ? keys.data : "", "ops.listen"); /* nobody else's choice than who runs it */
     ck_assert_uint_eq(sample->registry_count, defaults->registry_count);
 }
 END_TEST
@@ -416,6 +503,9 @@ int main(void)
     tcase_add_test(t, the_default_registry_may_be_said_by_an_alias);
     tcase_add_test(t, registries_inherit_what_is_said_for_all);
     tcase_add_test(t, private_addresses_are_allowed_where_the_url_is_one_unless_it_is_said);
+    tcase_add_test(t, a_registry_without_sources_is_its_own);
+    tcase_add_test(t, a_source_has_what_its_registry_has_unless_it_says_otherwise);
+    tcase_add_test(t, what_everybody_may_pull_is_said_by_patterns);
     tcase_add_test(t, credentials_that_are_not_there_yet_are_no_error);
     tcase_add_loop_test(t, what_does_not_fit_together_is_refused_with_its_place, 0, ARRAY_SIZE(wrongs));
     tcase_add_test(t, no_error_shows_a_password);

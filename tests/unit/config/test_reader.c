@@ -45,10 +45,10 @@ static const char *check_lower(const char *text)
     return strpbrk(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") ? "must be lower case" : NULL;
 }
 
-static int derive_colour(const void *root, const void *object, struct buf *text)
+static int derive_colour(const struct schema_place *place, struct buf *text)
 {
-    const struct room *room = object;
-    return buf_addf(text, "%s-of-%s", room->name ? room->name : "none", ((const struct town *)root)->mayor);
+    const struct room *room = place->object;
+    return buf_addf(text, "%s-of-%s", room->name ? room->name : "none", ((const struct town *)place->root)->mayor);
 }
 
 static const char *builtin_house(size_t index)

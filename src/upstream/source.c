@@ -79,36 +79,39 @@ static bool is_hub(const char *name)
     return false;
 }
 
-static int read_account(struct source *s, const struct config_registry *r, struct buf *errors)
+/* An entry for the registry's names is meant for the registry's own host: another one is not told that account. */
+static int read_account(struct source *s, const struct config_registry *registry, const struct config_source *source,
+                        struct buf *errors)
 {
-    AUTO_FREE const char **names = calloc(r->aliases.count + 2 + ARRAY_SIZE(hub_names), sizeof(*names));
+    AUTO_FREE const char **names = calloc(registry->aliases.count + 2 + ARRAY_SIZE(hub_names), sizeof(*names));
     if (!names)
         return -ENOMEM;
     size_t n = 0;
-    names[n++] = r->name;
+    bool home = strcmp(registry->url, source->url) == 0, hub = false;
+    if (home)
+        names[n++] = registry->name;
     names[n++] = s->url.authority;
-    for (size_t i = 0; i < r->aliases.count; i++)
-        names[n++] = r->aliases.items[i];
-    bool hub = false;
+    for (size_t i = 0; home && i < registry->aliases.count; i++)
+        names[n++] = registry->aliases.items[i];
     for (size_t i = 0; i < n; i++)
         hub = hub || is_hub(names[i]);
     for (size_t i = 0; hub && i < ARRAY_SIZE(hub_names); i++)
         names[n++] = hub_names[i];
 
     struct buf why = BUF_INIT(4 * KIB);
-    int e = credentials_read(r->credentials, &(struct credentials_names){names, n}, &s->basic, &why);
+    int e = credentials_read(source->credentials, &(struct credentials_names){names, n}, &s->basic, &why);
     if (e < 0 && e != -ENOMEM)
-        report(errors, r->credentials, why.len ? why.data : strerror(-e));
+        report(errors, source->credentials, why.len ? why.data : strerror(-e));
     buf_finish(&why);
     return e == -ENOMEM ? e : 0;
 }
 
-static int copy_proxies(struct source *s, const struct config_registry *r)
+static int copy_proxies(struct source *s, const struct config_source *source)
 {
-    const char *no_proxy = r->no_proxy ? r->no_proxy : proxy_no_proxy_from_environment();
+    const char *no_proxy = source->no_proxy ? source->no_proxy : proxy_no_proxy_from_environment();
     int e = duplicate(no_proxy, &s->no_proxy);
     for (int https = 0; e == 0 && https < 2; https++)
-        e = duplicate(r->proxy ? r->proxy : proxy_from_environment(https), &s->proxy[https]);
+        e = duplicate(source->proxy ? source->proxy : proxy_from_environment(https), &s->proxy[https]);
     return e;
 }
 
@@ -142,30 +145,30 @@ static void destroy(struct source *s)
     free(s);
 }
 
-int source_create(const struct config *config, const struct config_registry *registry, struct buf *errors,
-                  struct source **ret_source)
+int source_create(const struct config *config, const struct config_registry *registry,
+                  const struct config_source *source, struct buf *errors, struct source **ret_source)
 {
     AUTO(auto_source_unref) struct source *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
     s->references = 1;
-    s->allow_private = registry->allow_private;
+    s->allow_private = source->allow_private;
     s->connect_timeout_ms = config->upstream.connect_timeout_ms;
     s->header_timeout_ms = config->upstream.header_timeout_ms;
     s->stall_timeout_ms = config->upstream.stall_timeout_ms;
     s->max_connections = config->upstream.max_connections_per_host ? config->upstream.max_connections_per_host : 1;
     int r = duplicate(registry->name, &s->registry);
     if (r == 0)
-        r = url_parse(registry->url, &s->url);
+        r = url_parse(source->url, &s->url);
     if (r < 0)
         return r == -ENOMEM ? r : -EINVAL;
-    r = copy_proxies(s, registry);
+    r = copy_proxies(s, source);
     if (r == 0)
-        r = copy_list(&registry->auth_hosts, &s->auth_hosts);
-    if (r == 0 && registry->ca_file)
-        r = read_ca(s, registry->ca_file, errors);
-    if (r == 0 && registry->credentials)
-        r = read_account(s, registry, errors);
+        r = copy_list(&source->auth_hosts, &s->auth_hosts);
+    if (r == 0 && source->ca_file)
+        r = read_ca(s, source->ca_file, errors);
+    if (r == 0 && source->credentials)
+        r = read_account(s, registry, source, errors);
     if (r < 0)
         return r;
     s->grants = grants_create();

@@ -41,8 +41,8 @@ struct source {
 
 /* Reads the account and the CA file; one that cannot be read is said in `errors` ("FILE: why"), and done without.
  * -ENOMEM, -EINVAL: the URL. */
-MUST_CHECK int source_create(const struct config *config, const struct config_registry *registry, struct buf *errors,
-                             struct source **ret_source);
+MUST_CHECK int source_create(const struct config *config, const struct config_registry *registry,
+                             const struct config_source *source, struct buf *errors, struct source **ret_source);
 struct source *source_ref(struct source *s);
 void source_unref(struct source *s); /* accepts NULL */
 

@@ -55,7 +55,8 @@ static int sources_create(const struct config *config, struct buf *errors, struc
     if (!s)
         return -ENOMEM;
     for (; s->count < config->registry_count; s->count++) {
-        int r = source_create(config, &config->registries[s->count], errors, &s->items[s->count]);
+        int r = source_create(config, &config->registries[s->count], config->registries[s->count].sources, errors,
+                              &s->items[s->count]);
         if (r < 0)
             return r;
     }
@@ -159,6 +160,29 @@ int upstream_reload(struct upstream *u, const struct config *config, struct buf 
     sources = old; /* jobs that run keep theirs */
     (void)pthread_mutex_unlock(&u->lock);
     return 0;
+}
+
+bool upstream_has_accounts(struct upstream *u, const char *registry)
+{
+    (void)pthread_mutex_lock(&u->lock);
+    AUTO(auto_source_unref) struct source *s = find_source_locked(u, registry);
+    (void)pthread_mutex_unlock(&u->lock);
+    return s && s->basic;
+}
+
+int upstream_each_source(struct upstream *u, void (*fn)(void *arg, const struct upstream_source_state *state),
+                         void *arg)
+{
+    (void)u;
+    (void)fn;
+    (void)arg;
+    return 0;
+}
+
+void upstream_restore_budget(struct upstream *u, const struct upstream_budget *budget)
+{
+    (void)u;
+    (void)budget;
 }
 
 /* The thread takes no signal: they are the main thread's. */

@@ -3,9 +3,16 @@
  * registries, tokens, redirects, proxies and addresses that must not be reached; it does not know blobs, files,
  * clients.
  *
- * A job is one question to a registry: it gets its token, follows redirects (never with the token, never to where the
- * registry may not lead), and ends in exactly one on_done. The job neither resumes nor repeats itself after a break:
- * that is the flight's business (src/mirror/flight.c). protocol.md §1.2, §1.7, §2; pitfalls.md 2.
+ * A job is one question to a registry. It walks the registry's sources, in the order that health and budgets say, until
+ * one has answered or none is left; with each it gets its token and follows redirects (never with the token, never to
+ * where the registry may not lead). It ends in exactly one on_done. Once a source has answered, a break ends the job:
+ * to go on from an offset, with another source, is the flight's business (src/mirror/flight.c). protocol.md §1, §2;
+ * pitfalls.md 2.
+ *
+ * Which source: by digest any; tags, lists and referrers only from those that are believed (tags: true). Siblings are
+ * asked first for what has a digest. A source whose breaker is open, whose host wants to be left in peace, or whose
+ * account has spent its budget (for GETs of manifests, which alone are counted) is passed over. Where none is left
+ * that may be asked now, the job ends at once, and says when to come again.
  */
 #pragma once
 
@@ -25,6 +32,10 @@ enum upstream_object {
     UPSTREAM_REFERRERS, /* /v2/<repository>/referrers/<reference> */
 };
 
+/* Who waits for it: each class below the first leaves a reserve of the pull limit (budget.reserve_…). */
+enum upstream_class { UPSTREAM_LIVE, UPSTREAM_REVALIDATION, UPSTREAM_SEEDING };
+#define UPSTREAM_CLASSES 3
+
 /* The header of a 200 or 206, after token and redirects. Good during the callback only. "" where a field was absent. */
 struct upstream_head {
     int status;
@@ -36,6 +47,9 @@ struct upstream_head {
     const char *etag;
     const char *link;    /* Link, as sent */
     const char *filters; /* OCI-Filters-Applied */
+    unsigned source;     /* which of the registry's, as the configuration of the job's start has them */
+    bool with_account;   /* the answer was given to an account: others may not see it */
+    bool sibling;        /* it comes from another Entrepot, which decides by rules of its own who sees what */
 };
 
 struct upstream_result {
@@ -44,11 +58,13 @@ struct upstream_result {
     int64_t retry_after_ms; /* Retry-After in any of its forms (protocol.md §1.6), -1 absent or rubbish */
     unsigned requests;      /* HTTP requests made for this job, tokens and redirects among them */
     const char *message;    /* plain words for logs and error bodies: "registry-1.docker.io: connection refused" */
+    unsigned source;        /* that answered, or failed in the way that is told; UINT_MAX: none was asked */
+    bool with_account;      /* and was shown its account */
 };
 /*
  * error:  -ENOENT        404, or a name the registry does not know
  *         -EACCES        401 or 403 after all that could be tried; a token refused
- *         -EAGAIN        429 of any kind
+ *         -EAGAIN        429 of any kind; or a pull limit is spent, or a host wants to be left in peace: not asked
  *         -EREMOTEIO     5xx, or another status that makes no sense here
  *         -ERANGE        416
  *         -ECONNREFUSED  nobody listens
@@ -60,6 +76,10 @@ struct upstream_result {
  *         -EFBIG         a header or token reply over its limit
  *         -ECANCELED     stopped
  *         or what a callback returned
+ *
+ * Of several sources the most telling failure is told: "not found" by the first that is to be believed, else what may
+ * pass (retry_after_ms is then when the first of them may be asked again), else what may not. What comes of siblings is
+ * never told.
  */
 
 /* All of them run on the upstream thread: they must not block, take no lock that is held by slow code, and may call
@@ -79,8 +99,11 @@ struct upstream_job {
     const char *reference; /* tag or digest text; NULL for tags */
     const char *query;     /* already encoded, without `?`, or NULL: "n=100&last=x" */
     bool head;             /* HEAD instead of GET */
-    uint64_t offset;       /* > 0: Range: bytes=<offset>- */
-    int64_t delay_ms;      /* wait so long before the first request (back-off) */
+    enum upstream_class class;
+    bool anonymous;   /* as the public would ask: no account is shown */
+    uint32_t avoid;   /* bit i: not source i */
+    uint64_t offset;  /* > 0: Range: bytes=<offset>- */
+    int64_t delay_ms; /* wait so long before the first request (back-off) */
     const struct upstream_callbacks *callbacks;
     void *arg;
 };
@@ -95,6 +118,57 @@ MUST_CHECK int upstream_submit(struct upstream *u, const struct upstream_job *jo
 /* Any thread but the upstream's. New jobs use the new configuration and freshly read credentials; running ones end as
  * they began. Returns when the old configuration is no longer referred to. */
 MUST_CHECK int upstream_reload(struct upstream *u, const struct config *config, struct buf *errors);
+/* Some source of the registry has an account, so that what it answers may not be public. Any thread. */
+bool upstream_has_accounts(struct upstream *u, const char *registry);
+
+/* ------------------------------------------------------------------ health and budgets, for status and persistence */
+
+/* What is left of a pull limit, for everybody who asks `origin` as `account`. */
+struct upstream_budget {
+    const char *origin;    /* "https://registry-1.docker.io:443" */
+    const char *account;   /* the user's name; "": anonymous */
+    int64_t limit;         /* -1: none is known */
+    int64_t remaining;     /* -1: unknown */
+    int64_t window_ms;     /* -1: unknown */
+    int64_t observed_at;   /* wall clock; 0: never */
+    int64_t blocked_until; /* wall clock, a pull limit was met: no GET of a manifest before; 0: not blocked */
+    int64_t empty_in_ms;   /* at the rate of the last hour; -1: not in sight */
+    const char *id;        /* docker-ratelimit-source: whose it is, as the registry sees it, or "" */
+};
+
+enum upstream_breaker { UPSTREAM_CLOSED, UPSTREAM_OPEN, UPSTREAM_HALF_OPEN };
+/* Why a manifest was fetched: what its tag means, or its digest was known and it was missing. */
+enum upstream_cause { UPSTREAM_BY_TAG, UPSTREAM_BY_DIGEST };
+#define UPSTREAM_CAUSES 2
+
+struct upstream_source_state {
+    const char *registry; /* its name in the configuration */
+    const char *name;     /* the source's */
+    const char *host;
+    const char *account; /* the user's name; "": anonymous */
+    bool sibling, tags;
+    enum upstream_breaker breaker;
+    int64_t open_until;     /* wall clock; 0: not open */
+    unsigned failures;      /* in a row */
+    const char *last_error; /* plain words, or "" */
+    int64_t paced_until;    /* wall clock, the host wants to be left in peace; 0: not */
+    struct upstream_budget budget;
+
+    /* since the start */
+    uint64_t requests;                                   /* tokens and redirects among them */
+    uint64_t bytes;                                      /* of bodies that were wanted */
+    uint64_t counted[UPSTREAM_CLASSES][UPSTREAM_CAUSES]; /* requests that a pull limit counts */
+    uint64_t limited;                                    /* 429s */
+};
+
+/* Calls `fn` for each source of each registry, in the order of the configuration. Any thread; `fn` gets a copy, runs
+ * under no lock, and may keep nothing. Sources of one origin and account show the same budget. -ENOMEM. */
+MUST_CHECK int upstream_each_source(struct upstream *u,
+                                    void (*fn)(void *arg, const struct upstream_source_state *state), void *arg);
+/* What was known before the start; what has been seen since then is newer and stays. Ignored where no source has that
+ * origin and account. Any thread. */
+void upstream_restore_budget(struct upstream *u, const struct upstream_budget *budget);
+
 /* Cancels every job (on_done with -ECANCELED), ends the thread, joins it. Later submits return -ECANCELED. */
 void upstream_stop(struct upstream *u);
 /* After upstream_stop(). Accepts NULL. */

@@ -35,7 +35,8 @@ static void start(void)
     (void)world_add(&world, httpd);
     (void)snprintf(realm, sizeof(realm), "http://127.0.0.1:%u/token", httpd_port(httpd));
     ck_assert_int_eq(loop_init(&loop), 0);
-    ck_assert_int_eq(source_create(&world.config, &world.registries[0], &world.errors, &source), 0);
+    ck_assert_int_eq(source_create(&world.config, &world.registries[0], &world.sources[0][0], &world.errors, &source),
+                     0);
 }
 
 static void stop(void)
@@ -222,11 +223,12 @@ START_TEST(the_account_is_for_the_registrys_own)
     };
     world_init(&world);
     char *hosts[] = {(char[]){"login.trusted.example"}, NULL};
-    struct config_registry r = {.name = (char[]){"r"}, .auth_hosts = {hosts, 1}};
+    struct config_registry r = {.name = (char[]){"r"}};
+    struct config_source c = {.name = r.name, .auth_hosts = {hosts, 1}};
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-        r.url = (char *)(uintptr_t)cases[i].registry;
+        r.url = c.url = (char *)(uintptr_t)cases[i].registry;
         struct url url;
-        ck_assert_int_eq(source_create(&world.config, &r, &world.errors, &source), 0);
+        ck_assert_int_eq(source_create(&world.config, &r, &c, &world.errors, &source), 0);
         ck_assert_int_eq(url_parse(cases[i].realm, &url), 0);
         ck_assert_msg(source_trusts(source, &url) == cases[i].trusted, "%s", cases[i].realm);
         url_finish(&url);
@@ -240,8 +242,9 @@ START_TEST(a_realm_in_plain_text_is_not_asked_for_a_secure_registry)
 {
     start();
     source_unref(source);
-    world.registries[0].url = (char[]){"https://registry.example"};
-    ck_assert_int_eq(source_create(&world.config, &world.registries[0], &world.errors, &source), 0);
+    world.sources[0][0].url = (char[]){"https://registry.example"};
+    ck_assert_int_eq(source_create(&world.config, &world.registries[0], &world.sources[0][0], &world.errors, &source),
+                     0);
     struct challenge c = {.scheme = CHALLENGE_BEARER, .realm = realm};
     struct grant *g = NULL;
     ck_assert_int_eq(grants_find(source->grants, source, &c, "a", false, &g), -EPERM);

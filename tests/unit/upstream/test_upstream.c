@@ -382,7 +382,7 @@ END_TEST
 static char credentials_name[64];
 
 /* jo:s3cret */
-static void give_account(struct config_registry *r)
+static void give_account(struct config_source *r)
 {
     (void)snprintf(credentials_name, sizeof(credentials_name), "%s", "/tmp/test_upstream.XXXXXX");
     int fd = mkstemp(credentials_name);
@@ -395,7 +395,7 @@ static void give_account(struct config_registry *r)
 START_TEST(the_token_server_is_told_the_account_and_the_registry_is_not)
 {
     hub_start();
-    give_account(&world.registries[0]);
+    give_account(&world.sources[0][0]);
     world_start(&world);
     ck_assert_int_eq(unlink(credentials_name), 0);
     ck_assert_uint_eq(world.errors.len, 0);
@@ -408,7 +408,7 @@ END_TEST
 START_TEST(a_login_that_is_refused_is_said_and_not_repeated_at_once)
 {
     hub_start();
-    give_account(&world.registries[0]);
+    give_account(&world.sources[0][0]);
     hub.auth_status = 401;
     world_start(&world);
     ck_assert_int_eq(unlink(credentials_name), 0);
@@ -434,7 +434,7 @@ END_TEST
 START_TEST(a_basic_challenge_is_answered_by_the_account)
 {
     hub_start();
-    give_account(&world.registries[0]);
+    give_account(&world.sources[0][0]);
     hub.challenge = "Basic realm=\"double\"";
     hub.wanted = "Basic am86czNjcmV0";
     hub.redirects = true;
@@ -477,10 +477,10 @@ START_TEST(a_realm_of_somebody_else_is_not_told_the_account)
         char challenge[128];
         (void)snprintf(challenge, sizeof(challenge), "Bearer realm=\"http://127.0.0.2:%u/token\"", httpd_port(other));
         hub.challenge = challenge;
-        give_account(&world.registries[0]);
+        give_account(&world.sources[0][0]);
         char *hosts[] = {(char[]){"127.0.0.2"}, NULL};
         if (trusted)
-            world.registries[0].auth_hosts = (struct config_list){hosts, 1};
+            world.sources[0][0].auth_hosts = (struct config_list){hosts, 1};
         world_start(&world);
         ck_assert_int_eq(unlink(credentials_name), 0);
         ck_assert_int_eq(again(probe_job(&probe), NULL), 0);
@@ -499,8 +499,8 @@ END_TEST
 START_TEST(files_that_cannot_be_read_are_said_and_done_without)
 {
     hub_start();
-    world.registries[0].credentials = (char[]){"/nonexistent/config.json"};
-    world.registries[0].ca_file = (char[]){"/nonexistent/ca.pem"};
+    world.sources[0][0].credentials = (char[]){"/nonexistent/config.json"};
+    world.sources[0][0].ca_file = (char[]){"/nonexistent/ca.pem"};
     world_start(&world);
     ck_assert_str_eq(world.errors.data, "/nonexistent/ca.pem: No such file or directory\n"
                                         "/nonexistent/config.json: No such file or directory\n");
@@ -594,7 +594,7 @@ START_TEST(a_redirect_to_a_private_address_is_not_even_dialled)
     static const char *const hosts[] = {"127.0.0.1", "127.1",       "2130706433",
                                         "localhost", "a.localhost", "[::ffff:127.0.0.1]"};
     struct httpd *h = only(redirector), *inner = httpd_start("127.0.0.1", cdn, &hub);
-    world.registries[0].allow_private = false;
+    world.sources[0][0].allow_private = false;
     world_start(&world);
     for (size_t i = 0; i < ARRAY_SIZE(hosts); i++) {
         (void)snprintf(location, sizeof(location), "http://%s:%u/metadata?key=s3cret", hosts[i], httpd_port(inner));
@@ -615,7 +615,7 @@ END_TEST
 START_TEST(a_token_server_at_a_private_address_is_not_asked)
 {
     hub_start();
-    world.registries[0].allow_private = false;
+    world.sources[0][0].allow_private = false;
     world_start(&world);
     ck_assert_int_eq(again(probe_job(&probe), NULL), -EPERM);
     ck_assert_uint_eq(httpd_connections(hub.auth), 0);
@@ -664,7 +664,7 @@ START_TEST(a_challenge_of_the_redirects_target_is_answered_without_the_account)
     (void)snprintf(location, sizeof(location), "http://127.0.0.1:%u/v2/library/a/manifests/1",
                    httpd_port(hub.registry));
     (void)snprintf(world.urls[0], sizeof(world.urls[0]), "http://127.0.0.2:%u", httpd_port(first));
-    give_account(&world.registries[0]);
+    give_account(&world.sources[0][0]);
     world_start(&world);
     ck_assert_int_eq(unlink(credentials_name), 0);
     struct upstream_job job = probe_job(&probe);
@@ -885,7 +885,7 @@ START_TEST(a_registry_that_is_not_there_is_said)
     char expected[128];
     (void)snprintf(expected, sizeof(expected), "127.0.0.1:%u: connection refused", httpd_port(h));
     httpd_stop(h);
-    struct config_registry *six = world_add(&world, httpd_start("127.0.0.1", odd, NULL));
+    struct config_source *six = world_add(&world, httpd_start("127.0.0.1", odd, NULL));
     six->url = (char[]){"http://[::1]:1"};
     six = world_add(&world, httpd_start("127.0.0.1", odd, NULL));
     six->url = (char[]){"http://nowhere.invalid"};
@@ -1115,9 +1115,11 @@ START_TEST(a_reload_is_for_new_jobs)
     struct httpd *old = httpd_start("127.0.0.1", trickle, &gate);
     struct config config = world.config;
     struct config_registry first = world.registries[0];
+    struct config_source first_source = world.sources[0][0];
+    first.sources = &first_source;
     char url[64];
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", httpd_port(old));
-    world.registries[0].url = url;
+    world.sources[0][0].url = url;
     world_start(&world);
     struct upstream_job job = probe_job(&probe);
     probe_submit(&world, &probe, &job);
@@ -1127,6 +1129,7 @@ START_TEST(a_reload_is_for_new_jobs)
     ck_assert_int_eq(upstream_reload(world.upstream, &config, &world.errors), 0);
     memset(url, 'x', sizeof(url)); /* the old one is referred to no more */
     memset(&world.registries, 0, sizeof(world.registries));
+    memset(&world.sources, 0, sizeof(world.sources));
     ck_assert_int_eq(again(job, NULL), 0);
     ck_assert_uint_eq(httpd_count(hub.registry, "GET /"), 1);
     (void)sem_post(&gate);
@@ -1146,7 +1149,7 @@ END_TEST
 START_TEST(a_configuration_that_makes_no_sense_does_not_start)
 {
     hub_start();
-    world.registries[0].url = (char[]){"ftp://nowhere"};
+    world.sources[0][0].url = (char[]){"ftp://nowhere"};
     ck_assert_int_eq(upstream_start(&world.config, &world.errors, &world.upstream), -EINVAL);
     ck_assert_ptr_null(world.upstream);
     hub_stop();
@@ -1164,19 +1167,19 @@ START_TEST(a_proxy_is_asked_but_for_the_hosts_that_need_none)
     target_fields = "";
     char url[64];
     (void)snprintf(url, sizeof(url), "http://127.0.0.1:%u", httpd_port(proxy));
-    struct config_registry *far = world_add(&world, hub.registry);
+    struct config_source *far = world_add(&world, hub.registry);
     far->url = (char[]){"http://far.example"};
     far->allow_private = false; /* the proxy itself may be anywhere */
     far->proxy = url;
-    struct config_registry *near = world_add(&world, hub.registry);
+    struct config_source *near = world_add(&world, hub.registry);
     near->proxy = url;
     near->no_proxy = (char[]){"127.0.0.0/8"};
     world_start(&world);
     struct upstream_job job = probe_job(&probe);
-    job.registry = far->name;
+    job.registry = "two.test";
     ck_assert_int_eq(again(job, NULL), 0);
     ck_assert_uint_eq(httpd_count(proxy, "GET http://far.example/v2/library/a/blobs/sha256:aa"), 1);
-    job.registry = near->name;
+    job.registry = "three.test";
     ck_assert_int_eq(again(job, NULL), 0);
     ck_assert_uint_eq(httpd_count(hub.registry, "GET /v2/library/a/blobs/sha256:aa"), 1);
     ck_assert_uint_eq(httpd_count(proxy, "GET /"), 0);

@@ -21,15 +21,17 @@ void world_init(struct world *w)
     w->config.registries = w->registries;
 }
 
-struct config_registry *world_add(struct world *w, struct httpd *h)
+struct config_source *world_add(struct world *w, struct httpd *h)
 {
     static char names[4][16] = {"one.test", "two.test", "three.test", "four.test"};
     size_t i = w->config.registry_count++;
     struct config_registry *r = &w->registries[i];
     (void)snprintf(w->urls[i], sizeof(w->urls[i]), "http://127.0.0.1:%u", httpd_port(h));
-    *r = (struct config_registry){.name = names[i], .url = w->urls[i], .allow_private = true};
-    r->aliases.items = r->auth_hosts.items = w->no_hosts;
-    return r;
+    *r = (struct config_registry){.name = names[i], .url = w->urls[i], .sources = w->sources[i], .source_count = 1};
+    struct config_source *s = &w->sources[i][0];
+    *s = (struct config_source){.name = (char[]){"first"}, .url = w->urls[i], .allow_private = true, .tags = true};
+    r->aliases.items = s->auth_hosts.items = w->no_hosts;
+    return s;
 }
 
 void world_start(struct world *w)

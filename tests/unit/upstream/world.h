@@ -14,6 +14,7 @@
 struct world {
     struct config config;
     struct config_registry registries[4];
+    struct config_source sources[4][4];
     char urls[4][128];
     char *no_hosts[1];
     struct buf errors;
@@ -22,8 +23,9 @@ struct world {
 
 /* Deadlines that no test waits for, private addresses allowed, no proxy. */
 void world_init(struct world *w);
-/* Adds a registry "one.test", "two.test" … at a server of the test, at 127.0.0.1. */
-struct config_registry *world_add(struct world *w, struct httpd *h);
+/* Adds a registry "one.test", "two.test" … at a server of the test, at 127.0.0.1. Its first source: what is said of it
+ * counts. */
+struct config_source *world_add(struct world *w, struct httpd *h);
 void world_start(struct world *w);
 void world_finish(struct world *w); /* stops it, where it runs */
 

@@ -145,15 +145,13 @@ static enum route_verdict parse_query(char *query, struct route *r)
                             : strcmp(key, "last") == 0         ? &r->last
                             : strcmp(key, "artifactType") == 0 ? &r->artifact_type
                                                                : NULL;
-        if (slot && !*slot)
+        if (slot == &r->ns && strlen(value) > LIMIT_NAME)
+            verdict = ROUTE_BAD_NAMESPACE;
+        else if (slot && !*slot)
             *slot = value;
     }
-    if (r->ns && strlen(r->ns) > LIMIT_NAME) {
-        r->ns = NULL;
-        verdict = ROUTE_BAD_NAMESPACE;
-    } else if (n && r->kind == ROUTE_TAGS && !page_size(n, &r->page_size)) {
+    if (n && r->kind == ROUTE_TAGS && !page_size(n, &r->page_size))
         verdict = ROUTE_BAD_PAGE_SIZE;
-    }
     return verdict;
 }
 

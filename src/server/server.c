@@ -17,15 +17,11 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 /* Holds a request's head, of 32 KiB at most, what is parsed of it and the answer's head. Lazy podman pulls ask for 1024
  * ranges at once (protocol.md §7). libmicrohttpd touches all of it on a connection that is kept alive, so that it is
  * most of what a thousand connections cost. */
 #define CONNECTION_MEMORY (36 * KIB)
-/* sendfile() of a file that is not in memory blocks a thread: more threads than cores. */
-#define THREADS_MIN 4
-#define THREADS_MAX 256
 #define CUT_GRACE (1 * CLOCK_SECOND)
 #define WAKE_GRACE (10 * CLOCK_SECOND)
 /* What a client may still be sending when its connection is closed, and is thrown away. */
@@ -155,17 +151,6 @@ static int start_worker(struct worker *w)
     return w->daemon ? 0 : -(errno ? errno : EIO);
 }
 
-static unsigned count_workers(const struct config *config)
-{
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    unsigned n = config->server.threads;
-    if (n == 0)
-        n = cores > 0 && cores < THREADS_MAX ? 2 * (unsigned)cores : THREADS_MIN;
-    if (config->server.threads == 0 && n < THREADS_MIN)
-        n = THREADS_MIN;
-    return n < THREADS_MAX ? n : THREADS_MAX;
-}
-
 /* Ends what never served, or serves no more. */
 static void destroy(struct server *s)
 {
@@ -179,7 +164,7 @@ static void destroy(struct server *s)
 
 int server_start(const struct config *config, struct mirror *mirror, struct server **ret_server, struct buf *error)
 {
-    unsigned count = count_workers(config);
+    unsigned count = config->server.threads;
     struct server *s = calloc(1, sizeof(*s) + count * sizeof(s->workers[0]));
     if (!s)
         return -ENOMEM;

@@ -13,8 +13,8 @@
 struct server;
 struct mirror;
 
-/* Listens on every address of config->server.listen, and logs event=ready for each. `config` and `mirror` are the caller's
- * and live until server_stop() has returned. On failure `error` has it in words, with the address. */
+/* Listens on every address of config->server.listen, and logs event=ready for each. `config` and `mirror` are the
+ * caller's and live until server_stop() has returned. On failure `error` has it in words, with the address. */
 MUST_CHECK int server_start(const struct config *config, struct mirror *mirror, struct server **ret_server,
                             struct buf *error);
 /* Drains: accepts nothing more, lets running requests end within config->server.drain_timeout, then cuts the rest short

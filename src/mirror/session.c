@@ -256,7 +256,7 @@ static int answer_trouble(struct mirror_session *s)
 /* --- manifests ---------------------------------------------------------------------------------------------- */
 
 /* A HEAD of what is not stored: what the upstream says of it is enough. */
-static int step_cold_head(struct mirror_session *s)
+static int step_cold_head(struct mirror_session *s, const struct digest *digest)
 {
     if (!s->resolved) {
         int r = ask(s, QUESTION_TAG, s->reference, s->deadline, true);
@@ -266,8 +266,7 @@ static int step_cold_head(struct mirror_session *s)
         leave_question(s);
         s->resolved = true;
     }
-    return s->pointer.size ? answer(s, MIRROR_NO_BODY, s->pointer.size, s->pointer.media_type, &s->pointer.digest)
-                           : -ENODATA;
+    return s->pointer.size ? answer(s, MIRROR_NO_BODY, s->pointer.size, s->pointer.media_type, digest) : -ENODATA;
 }
 
 static int step_manifest(struct mirror_session *s)
@@ -283,7 +282,7 @@ static int step_manifest(struct mirror_session *s)
         return answer_document(s);
     document_unref(TAKE_PTR(s->document));
     if (s->head) {
-        r = step_cold_head(s);
+        r = step_cold_head(s, digest);
         if (r != -ENODATA)
             return r;
     }

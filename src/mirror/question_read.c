@@ -9,6 +9,12 @@
 #define QUESTION_ATTEMPTS 3
 #define QUESTION_PAUSE_MS 100
 
+/* Another attempt may go better, as opposed to a status by which an upstream says that it has no such thing. */
+static bool is_broken(int status)
+{
+    return status >= 500 && status != 501;
+}
+
 static void fail_as_upstream(struct question *q)
 {
     question_fail(q, q->result.error, q->message);
@@ -136,13 +142,17 @@ static void read_tag_head(struct question *q)
 
 static void read_manifest(struct question *q)
 {
+    struct digest wanted, actual;
+    if (digest_parse(q->reference, strlen(q->reference), &wanted) < 0)
+        wanted = q->pointer.digest;
+    if (q->result.error == -ENOENT && q->kind == QUESTION_TAG && q->pointer.digest.algorithm != DIGEST_NONE) {
+        question_fail(q, -EREMOTEIO, "the upstream announces a manifest that it does not have");
+        return;
+    }
     if (q->result.error) {
         fail_as_upstream(q);
         return;
     }
-    struct digest wanted, actual;
-    if (digest_parse(q->reference, strlen(q->reference), &wanted) < 0)
-        wanted = q->pointer.digest; /* of a tag: what the HEAD said, if anything */
     int r = check_type(q->content_type);
     if (r < 0) {
         fail_by_type(q, r);
@@ -224,10 +234,11 @@ static void read_tags_page(struct question *q)
         finish_list(q);
 }
 
-/* Whatever is not an index means that the upstream has no such API (protocol.md §0.9). */
+/* Whatever is not an index means that the upstream has no such API (protocol.md §0.9), unless it is broken: then nobody
+ * knows who refers to it. */
 static void read_referrers_page(struct question *q)
 {
-    bool answered = q->result.status != 0 && q->result.error != -ECANCELED;
+    bool answered = q->result.status != 0 && !is_broken(q->result.status) && q->result.error != -ECANCELED;
     bool has_api = q->result.error == 0 && strcmp(q->content_type, MEDIA_TYPE_OCI_INDEX) == 0;
     if (has_api && listing_add_referrers(q->listing, q->body.data ? q->body.data : "", q->body.len) == 0) {
         if (!another_page(q))
@@ -272,7 +283,8 @@ static void read_fallback(struct question *q)
 static bool is_worth_another_attempt(const struct question *q)
 {
     int e = q->result.error;
-    return (e == -ECONNRESET || e == -EREMOTEIO) && q->attempts + 1 < QUESTION_ATTEMPTS && q->result.retry_after_ms < 0;
+    return (e == -ECONNRESET || (e == -EREMOTEIO && is_broken(q->result.status))) &&
+           q->attempts + 1 < QUESTION_ATTEMPTS && q->result.retry_after_ms < 0;
 }
 
 void question_read(struct work *work)

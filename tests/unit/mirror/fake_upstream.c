@@ -252,6 +252,14 @@ static struct fake_job *first_untaken(struct upstream *u)
     return j;
 }
 
+bool fake_is_asked(struct upstream *u)
+{
+    (void)pthread_mutex_lock(&u->lock);
+    bool is_asked = first_untaken(u) != NULL;
+    (void)pthread_mutex_unlock(&u->lock);
+    return is_asked;
+}
+
 struct fake_job *fake_take(struct upstream *u)
 {
     struct timespec until;

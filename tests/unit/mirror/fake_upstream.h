@@ -23,6 +23,8 @@ struct fake_job {
 struct upstream *fake_start(void);
 unsigned fake_count(struct upstream *u); /* jobs submitted so far */
 
+bool fake_is_asked(struct upstream *u); /* whether there is a job that nobody has taken */
+
 /* The next job; fails the test when none comes. */
 struct fake_job *fake_take(struct upstream *u);
 /* The next job, which must ask for this. `reference` NULL: whatever it is. */

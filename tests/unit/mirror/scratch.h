@@ -12,7 +12,7 @@
 #define ck_ok(expr) ck_assert_int_eq((expr), 0)
 
 /* Nothing that is waited for takes so long; a test that waits longer has failed. */
-#define PATIENCE_MS 20000
+#define PATIENCE_MS 10000
 
 /* A checked fixture: a fresh directory. */
 void scratch_setup(void);

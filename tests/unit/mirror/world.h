@@ -1,6 +1,6 @@
 /*
- * A mirror between a real store and a fake upstream, and clients whose connections can be suspended. The wall clock is
- * the test's own (this replaces base/clock.c); the other clock is the real one.
+ * A mirror between a real store and a fake upstream, and clients whose connections can be suspended. The wall clock stands
+ * still but for world_advance() (this replaces base/clock.c); the other clock is the real one.
  */
 #pragma once
 
@@ -51,6 +51,8 @@ void client_open_request(struct client *c, const struct mirror_request *request)
 bool client_step(struct client *c);
 /* Steps and waits until it is answered. */
 const struct mirror_answer *client_answer(struct client *c);
+/* Steps and waits until the upstream is asked for something (or it is answered: then there is nothing to take). */
+void client_go_on(struct client *c);
 /* One read: as mirror_read(). */
 ssize_t client_read(struct client *c, uint64_t offset, void *data, size_t len);
 /* Reads [offset, offset + len), waiting as often as need be: how much came before an error. */

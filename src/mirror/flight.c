@@ -46,9 +46,11 @@ static void keeping_done(struct keeping *k, int result)
     (void)result; /* the keeper has said so; the blob is served as long as somebody reads it, and fetched again then */
     blobstore_writer_close(TAKE_PTR(f->writer), f->keep);
     (void)pthread_mutex_lock(&fs->lock);
-    struct flight **at = flights_find(fs, &f->digest);
+    struct flight **at = flights_find(fs, f);
     *at = f->chain;
     (void)pthread_mutex_unlock(&fs->lock);
+    if (f->is_prefetch)
+        fs->prefetching--;
     gate_lock(&f->gate);
     f->state = FLIGHT_GONE;
     gate_wake(&f->gate); /* those who found it failed may start another now */
@@ -95,6 +97,8 @@ void flight_land(struct flight *f)
     char key[RECENT_KEY_MAX];
     flight_key(&target, key);
     recent_forget(f->all->needs.recent, key);
+    if (!f->is_private)
+        privacy_publish(f->all->needs.privacy, &f->digest);
     gate_lock(&f->gate);
     f->verified = f->answerable = true;
     gate_unlock(&f->gate);

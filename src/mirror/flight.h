@@ -10,6 +10,7 @@
 #include "mirror/gate.h"
 #include "mirror/keeper.h"
 #include "mirror/library.h"
+#include "mirror/privacy.h"
 #include "mirror/recent.h"
 #include "mirror/workers.h"
 
@@ -27,12 +28,14 @@ struct flights_needs {
     struct workers *workers;
     struct keeper *keeper;
     struct library *library;
+    struct privacy *privacy;
     struct recent *recent;
 };
 
 struct flight_target {
     const char *registry, *repository;
     const struct digest *digest;
+    bool is_private;     /* its bytes are for this repository only: such a flight is joined under its name alone */
     int64_t patience_ms; /* it fails when it makes no progress for so long */
 };
 
@@ -42,8 +45,13 @@ void flights_destroy(struct flights *fs);
 
 /* The key under which failures of this flight are remembered; RECENT_KEY_MAX bytes. */
 void flight_key(const struct flight_target *t, char *key);
-/* The flight of that digest, if there is one; a reference, the caller's. */
-struct flight *flight_find(struct flights *fs, const struct digest *digest);
+/* The flight, if there is one that may be joined; a reference, the caller's. */
+struct flight *flight_find(struct flights *fs, const struct flight_target *t);
+/*
+ * Starts the flight without anybody who reads, as long as fewer than `most` such flights are under way. Best effort:
+ * what is stored, under way, or failed a moment ago is left alone.
+ */
+void flight_prefetch(struct flights *fs, const struct flight_target *t, unsigned most);
 /*
  * Joins the flight of the digest, or starts it (*ret_mine). One reference, the caller's. -EEXIST: it has been stored in
  * the meantime. -EBUSY: its partial file is being closed, try again in a moment. -ENOSPC, -EIO, -ENOMEM, -ECANCELED.

@@ -42,6 +42,7 @@ struct flights {
     struct flights_needs needs; /* set at create */
     pthread_mutex_t lock;
     struct flight *buckets[FLIGHTS_BUCKETS]; /* under lock */
+    atomic_uint prefetching;
 };
 
 struct upstream_result;
@@ -57,6 +58,7 @@ struct flight {
     /* set at create */
     struct digest digest;
     char *registry, *repository;
+    bool is_private, is_prefetch;
     int64_t patience_ms;
     int fd; /* the partial file; the blob itself once it is published */
 
@@ -89,8 +91,8 @@ struct flight {
     struct failure failure;
 };
 
-/* flights.c, under the lock of all: where a flight of the digest is, or would be */
-struct flight **flights_find(struct flights *fs, const struct digest *digest);
+/* flights.c, under the lock of all: where the flight itself is */
+struct flight **flights_find(struct flights *fs, const struct flight *f);
 
 /* flight.c; called by whoever has the flight */
 void flight_start(struct flight *f);

@@ -39,18 +39,34 @@ void flight_key(const struct flight_target *t, char *key)
     (void)snprintf(key, RECENT_KEY_MAX, "blob %s/%s@%s", t->registry, t->repository, digest_format(t->digest, digest));
 }
 
-struct flight **flights_find(struct flights *fs, const struct digest *digest)
+static struct flight **bucket(struct flights *fs, const struct digest *digest)
 {
-    struct flight **at = &fs->buckets[digest_hash(digest) & (FLIGHTS_BUCKETS - 1)];
-    while (*at && !digest_equal(&(*at)->digest, digest))
+    return &fs->buckets[digest_hash(digest) & (FLIGHTS_BUCKETS - 1)];
+}
+
+struct flight **flights_find(struct flights *fs, const struct flight *f)
+{
+    struct flight **at = bucket(fs, &f->digest);
+    while (*at && *at != f)
         at = &(*at)->chain;
+    assert(*at);
     return at;
 }
 
-struct flight *flight_find(struct flights *fs, const struct digest *digest)
+/* Under the lock: the flight whose bytes this target may see. */
+static struct flight *find(struct flights *fs, const struct flight_target *t)
+{
+    struct flight *f = *bucket(fs, t->digest);
+    while (f && !(digest_equal(&f->digest, t->digest) && f->is_private == t->is_private &&
+                  (!t->is_private || flight_is_of(f, t->registry, t->repository))))
+        f = f->chain;
+    return f;
+}
+
+struct flight *flight_find(struct flights *fs, const struct flight_target *t)
 {
     (void)pthread_mutex_lock(&fs->lock);
-    struct flight *f = *flights_find(fs, digest);
+    struct flight *f = find(fs, t);
     if (f)
         f->refs++;
     (void)pthread_mutex_unlock(&fs->lock);
@@ -83,6 +99,7 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->refs = 2; /* until it is gone, and the caller's */
     f->work.run = flight_hash;
     f->digest = *t->digest;
+    f->is_private = t->is_private;
     f->patience_ms = t->patience_ms;
     f->progressed_at = clock_monotonic_ms();
     f->registry = strdup(t->registry);
@@ -90,6 +107,8 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->fd = -1;
     gate_init(&f->gate, fs->needs.gates);
     int r = f->registry && f->repository ? digest_begin(t->digest->algorithm, &f->hash) : -ENOMEM;
+    if (r == 0 && t->is_private)
+        r = privacy_link(fs->needs.privacy, t->digest, t->registry, t->repository);
     if (r == 0)
         r = blobstore_writer_open(fs->needs.store, t->digest, &f->writer, &f->written);
     if (r == 0) {
@@ -114,12 +133,13 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     return 0;
 }
 
-int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_mine, struct flight **ret_flight)
+static int join(struct flights *fs, const struct flight_target *t, bool is_prefetch, bool *ret_mine,
+                struct flight **ret_flight)
 {
     struct blobstore_info info;
     int r = 0;
     (void)pthread_mutex_lock(&fs->lock);
-    struct flight **at = flights_find(fs, t->digest), *f = *at;
+    struct flight *f = find(fs, t);
     bool mine = !f;
     if (f)
         f->refs++;
@@ -127,16 +147,40 @@ int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_min
         r = -EEXIST;
     else
         r = create(fs, t, &f);
-    if (mine && r == 0)
+    if (mine && r == 0) {
+        struct flight **at = bucket(fs, t->digest);
+        f->chain = *at;
         *at = f;
+    }
     (void)pthread_mutex_unlock(&fs->lock);
     if (r < 0)
         return r;
+    if (mine && is_prefetch) {
+        f->is_prefetch = true;
+        fs->prefetching++;
+    }
     if (mine)
         flight_start(f);
     *ret_mine = mine;
     *ret_flight = f;
     return 0;
+}
+
+int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_mine, struct flight **ret_flight)
+{
+    return join(fs, t, /* is_prefetch= */ false, ret_mine, ret_flight);
+}
+
+void flight_prefetch(struct flights *fs, const struct flight_target *t, unsigned most)
+{
+    struct failure failure;
+    char key[RECENT_KEY_MAX];
+    struct flight *f;
+    bool mine;
+    flight_key(t, key);
+    if (fs->prefetching >= most || recent_get(fs->needs.recent, key, &failure) || join(fs, t, true, &mine, &f) < 0)
+        return;
+    flight_unref(f);
 }
 
 /* --- readers ------------------------------------------------------------------------------------------------ */

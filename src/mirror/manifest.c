@@ -37,6 +37,7 @@ static int add_child(struct manifest *m, const json_t *descriptor, bool is_manif
     if (r < 0)
         return 0;
     child.size = (uint64_t)json_integer_value(size);
+    child.is_elsewhere = json_array_size(json_object_get(descriptor, "urls")) > 0;
     if (m->child_count == MANIFEST_CHILDREN_MAX)
         return -EFBIG;
     if ((m->child_count & (m->child_count - 1)) == 0) {

@@ -23,8 +23,9 @@
 
 struct manifest_child {
     struct digest digest;
-    uint64_t size;    /* bytes, as the descriptor has it */
-    bool is_manifest; /* of an index's manifests[]; otherwise config, layers[] or blobs[] */
+    uint64_t size;     /* bytes, as the descriptor has it */
+    bool is_manifest;  /* of an index's manifests[]; otherwise config, layers[] or blobs[] */
+    bool is_elsewhere; /* has URLs of its own (foreign, non-distributable): the registry need not have it */
 };
 
 struct manifest {

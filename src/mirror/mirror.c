@@ -11,7 +11,7 @@ static unsigned worker_count(void)
     return cores < 2 ? 2 : cores > 16 ? 16 : (unsigned)cores;
 }
 
-static int start_parts(struct mirror *m, struct upstream *upstream)
+static int start_parts(struct mirror *m)
 {
     int r = keeper_start(m->store, &m->keeper);
     if (r == 0)
@@ -21,28 +21,38 @@ static int start_parts(struct mirror *m, struct upstream *upstream)
     if (r == 0)
         r = pointers_create(m->store, m->keeper, &m->pointers);
     if (r == 0)
+        r = privacy_create(m->store, m->keeper, &m->privacy);
+    if (r == 0)
+        r = visibilities_create(m->store, m->keeper, &m->visibilities);
+    if (r == 0)
         r = recent_create(&m->recent);
     if (r < 0)
         return r;
-    const struct questions_needs for_questions = {
-        .upstream = upstream,
-        .gates = &m->gates,
-        .workers = m->workers,
-        .library = m->library,
-        .pointers = m->pointers,
-        .recent = m->recent,
-    };
     const struct flights_needs for_flights = {
         .store = m->store,
-        .upstream = upstream,
+        .upstream = m->upstream,
         .gates = &m->gates,
         .workers = m->workers,
         .keeper = m->keeper,
         .library = m->library,
+        .privacy = m->privacy,
         .recent = m->recent,
     };
-    r = questions_create(&for_questions, &m->questions);
-    return r == 0 ? flights_create(&for_flights, &m->flights) : r;
+    r = flights_create(&for_flights, &m->flights);
+    if (r < 0)
+        return r;
+    const struct questions_needs for_questions = {
+        .upstream = m->upstream,
+        .gates = &m->gates,
+        .workers = m->workers,
+        .library = m->library,
+        .pointers = m->pointers,
+        .privacy = m->privacy,
+        .visibilities = m->visibilities,
+        .flights = m->flights,
+        .recent = m->recent,
+    };
+    return questions_create(&for_questions, &m->questions);
 }
 
 int mirror_start(const struct mirror_options *options, struct mirror **ret_mirror)
@@ -51,12 +61,13 @@ int mirror_start(const struct mirror_options *options, struct mirror **ret_mirro
     if (!m)
         return -ENOMEM;
     m->store = options->store;
+    m->upstream = options->upstream;
     m->config = options->config;
     (void)pthread_rwlock_init(&m->config_lock, NULL);
     int r = gates_start(&m->gates);
     gate_init(&m->holding, &m->gates);
     if (r == 0)
-        r = start_parts(m, options->upstream);
+        r = start_parts(m);
     if (r < 0) {
         mirror_stop(m);
         return r;
@@ -88,6 +99,8 @@ void mirror_stop(struct mirror *m)
     flights_destroy(m->flights);
     questions_destroy(m->questions);
     recent_destroy(m->recent);
+    visibilities_destroy(m->visibilities);
+    privacy_destroy(m->privacy);
     pointers_destroy(m->pointers);
     library_destroy(m->library);
     gate_finish(&m->holding);

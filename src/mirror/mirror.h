@@ -45,6 +45,7 @@ struct mirror_request {
     const char *artifact_type; /* referrers: filter, decoded, or NULL */
     int64_t page_size;         /* tags: `n`, or -1 */
     const char *last;          /* tags: `last`, decoded, or NULL */
+    bool only_if_cached;       /* what is stored or already on its way, or 504: no upstream is asked for it */
     struct mirror_waiter waiter;
 };
 

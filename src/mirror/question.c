@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"tag", "manifest", "size", "tags", "referrers"};
+static const char *const kind_names[] = {"tag", "manifest", "size", "tags", "referrers", "public"};
 
 void question_key(const struct question_target *t, char *key)
 {
@@ -95,7 +95,7 @@ void question_succeed(struct question *q)
 static size_t body_max(const struct question *q)
 {
     if (q->step == STEP_PAGES)
-        return q->kind == QUESTION_TAGS_LIST ? LIMIT_TAGS_BODY : LIMIT_REFERRERS_BODY;
+        return q->kind == QUESTION_REFERRERS ? LIMIT_REFERRERS_BODY : LIMIT_TAGS_BODY;
     return LIMIT_MANIFEST;
 }
 
@@ -143,8 +143,8 @@ void question_ask(struct question *q, int64_t delay_ms)
     const char *reference = q->reference;
     enum upstream_object object = UPSTREAM_MANIFEST;
     if (q->step == STEP_PAGES)
-        object = q->kind == QUESTION_TAGS_LIST ? UPSTREAM_TAGS : UPSTREAM_REFERRERS;
-    else if (q->kind == QUESTION_SIZE)
+        object = q->kind == QUESTION_REFERRERS ? UPSTREAM_REFERRERS : UPSTREAM_TAGS;
+    else if (q->kind == QUESTION_SIZE || q->of_blob)
         object = UPSTREAM_BLOB;
     if (q->step == STEP_FALLBACK) {
         fallback_tag(q->reference, tag);
@@ -165,6 +165,8 @@ void question_ask(struct question *q, int64_t delay_ms)
         .reference = object == UPSTREAM_TAGS ? NULL : reference,
         .query = q->query.len ? q->query.data : NULL,
         .head = q->step == STEP_HEAD || q->step == STEP_FALLBACK,
+        .class = q->is_revalidation ? UPSTREAM_REVALIDATION : UPSTREAM_LIVE,
+        .anonymous = q->kind == QUESTION_PUBLIC,
         .delay_ms = delay_ms,
         .callbacks = &callbacks,
         .arg = q,
@@ -188,13 +190,19 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->all = qs;
     q->work.run = question_read;
     q->kind = t->kind;
+    q->of_blob = t->of_blob;
+    q->is_revalidation = t->is_revalidation;
+    q->is_private = t->is_private;
+    q->prefetch = t->prefetch;
+    q->patience_ms = t->patience_ms;
     q->refs = 2; /* until it is answered, and the caller's */
     q->query = q->next = BUF_INIT(4 * KIB);
     q->registry = strdup(t->registry);
     q->repository = strdup(t->repository);
     q->reference = strdup(t->reference);
     bool is_list = t->kind == QUESTION_TAGS_LIST || t->kind == QUESTION_REFERRERS;
-    q->step = is_list ? STEP_PAGES : t->kind == QUESTION_MANIFEST ? STEP_GET : STEP_HEAD;
+    bool asks_pages = is_list || (t->kind == QUESTION_PUBLIC && !*t->reference);
+    q->step = asks_pages ? STEP_PAGES : t->kind == QUESTION_MANIFEST ? STEP_GET : STEP_HEAD;
     int r = is_list ? listing_create(&q->listing) : 0;
     gate_init(&q->gate, qs->needs.gates);
     if (r < 0 || !q->registry || !q->repository || !q->reference) {
@@ -204,6 +212,18 @@ static int create(struct questions *qs, const struct question_target *t, const c
     }
     *ret_question = q;
     return 0;
+}
+
+struct question *question_find(struct questions *qs, const struct question_target *t)
+{
+    char key[RECENT_KEY_MAX];
+    question_key(t, key);
+    (void)pthread_mutex_lock(&qs->lock);
+    struct question *q = *find(qs, key);
+    if (q)
+        q->refs++;
+    (void)pthread_mutex_unlock(&qs->lock);
+    return q;
 }
 
 int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine, struct question **ret_question)

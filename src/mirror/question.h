@@ -9,10 +9,13 @@
  */
 #pragma once
 
+#include "mirror/flight.h"
 #include "mirror/gate.h"
 #include "mirror/library.h"
 #include "mirror/pointers.h"
+#include "mirror/privacy.h"
 #include "mirror/recent.h"
+#include "mirror/visibility.h"
 #include "mirror/workers.h"
 
 struct upstream;
@@ -25,6 +28,7 @@ enum question_kind {
     QUESTION_SIZE,      /* HEAD of a blob */
     QUESTION_TAGS_LIST, /* reference is "" */
     QUESTION_REFERRERS, /* reference is a digest */
+    QUESTION_PUBLIC,    /* may everybody see the repository? reference as for the object that is wanted of it */
 };
 
 /* Everything a question needs; all of it outlives the questions. */
@@ -34,12 +38,20 @@ struct questions_needs {
     struct workers *workers;
     struct library *library;
     struct pointers *pointers;
+    struct privacy *privacy;
+    struct visibilities *visibilities;
+    struct flights *flights;
     struct recent *recent;
 };
 
 struct question_target {
     enum question_kind kind;
     const char *registry, *repository, *reference;
+    bool of_blob;         /* QUESTION_PUBLIC: the reference is a blob's */
+    bool is_revalidation; /* somebody has something to serve already */
+    bool is_private;      /* what comes is for this repository only */
+    unsigned prefetch;    /* of a manifest's blobs, when so many at the most are under way; 0: none */
+    int64_t patience_ms;  /* of those flights */
 };
 
 MUST_CHECK int questions_create(const struct questions_needs *needs, struct questions **ret_questions);
@@ -50,6 +62,8 @@ void questions_destroy(struct questions *qs);
 void question_key(const struct question_target *t, char *key);
 /* Joins the question that is being asked, or asks it (*ret_mine). One reference, the caller's. -ECANCELED when
  * stopping. */
+/* The question that is being asked, or NULL; a reference, the caller's. */
+struct question *question_find(struct questions *qs, const struct question_target *t);
 MUST_CHECK int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine,
                              struct question **ret_question);
 /* 0: answered. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w` NULL, neither. -ECANCELED:

@@ -62,6 +62,35 @@ static void fail_by_type(struct question *q, int error)
                                     : "the upstream answered with a page instead of a manifest");
 }
 
+/* Nobody may find under another name what only this repository's friends may see. */
+static int keep_private(struct question *q, const struct digest *digest, const struct manifest *m)
+{
+    struct privacy *p = q->all->needs.privacy;
+    if (!q->is_private) {
+        privacy_publish(p, digest);
+        return 0;
+    }
+    int r = privacy_link(p, digest, q->registry, q->repository);
+    for (size_t i = 0; r == 0 && m && i < m->child_count; i++)
+        r = privacy_link(p, &m->children[i].digest, q->registry, q->repository);
+    return r;
+}
+
+/* Whoever has asked for a manifest asks for its blobs next. The manifests of an index are other platforms'. */
+static void prefetch(struct question *q, const struct manifest *m)
+{
+    struct flight_target target = {.registry = q->registry,
+                                   .repository = q->repository,
+                                   .is_private = q->is_private,
+                                   .patience_ms = q->patience_ms};
+    for (size_t i = 0; m && q->prefetch > 0 && i < m->child_count; i++) {
+        const struct manifest_child *c = &m->children[i];
+        target.digest = &c->digest;
+        if (!c->is_manifest && !c->is_elsewhere && c->size > 0)
+            flight_prefetch(q->all->needs.flights, &target, q->prefetch);
+    }
+}
+
 /* The body is the manifest with this digest, or any when `digest` is NULL: then it must read like one. */
 static int take_manifest(struct question *q, const struct digest *digest, struct digest *ret_digest)
 {
@@ -81,9 +110,12 @@ static int take_manifest(struct question *q, const struct digest *digest, struct
         return -EPROTO;
     AUTO(auto_document_unref) struct document *d = NULL;
     r = document_create(&actual, type, q->body.data, q->body.len, &d);
+    if (r == 0)
+        r = keep_private(q, &actual, m);
     if (r < 0)
         return r;
     library_add(q->all->needs.library, d, m, q->registry, q->repository);
+    prefetch(q, m);
     q->document = TAKE_PTR(d);
     *ret_digest = actual;
     return 0;
@@ -196,6 +228,8 @@ static void finish_list(struct question *q)
     if (r == 0)
         r = digest_of(DIGEST_SHA256, text.data, text.len, &q->pointer.digest);
     if (r == 0)
+        r = keep_private(q, &q->pointer.digest, NULL);
+    if (r == 0)
         r = document_create(&q->pointer.digest, type, text.data, text.len, &q->document);
     if (r < 0) {
         question_fail(q, r, "the list is too long");
@@ -280,6 +314,20 @@ static void read_fallback(struct question *q)
         finish_list(q);
 }
 
+/* An anonymous look at the repository. That something is not there says nothing about who may see the rest. */
+static void read_public(struct question *q)
+{
+    struct visibilities *v = q->all->needs.visibilities;
+    if (q->result.error == 0)
+        visibility_note(v, q->registry, q->repository, VISIBILITY_PUBLIC);
+    else if (q->result.error == -EACCES)
+        visibility_note(v, q->registry, q->repository, VISIBILITY_PRIVATE);
+    if (q->result.error)
+        fail_as_upstream(q);
+    else
+        question_succeed(q);
+}
+
 static bool is_worth_another_attempt(const struct question *q)
 {
     int e = q->result.error;
@@ -293,6 +341,10 @@ void question_read(struct work *work)
     if (is_worth_another_attempt(q)) {
         q->attempts++;
         question_ask(q, QUESTION_PAUSE_MS * q->attempts + clock_monotonic_ms() % QUESTION_PAUSE_MS);
+        return;
+    }
+    if (q->kind == QUESTION_PUBLIC) {
+        read_public(q);
         return;
     }
     switch (q->step) {

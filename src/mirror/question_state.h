@@ -36,6 +36,9 @@ struct question {
     /* set at create */
     enum question_kind kind;
     char *registry, *repository, *reference;
+    bool of_blob, is_revalidation, is_private;
+    unsigned prefetch;
+    int64_t patience_ms;
     /* of whoever has the step: the upstream's thread while a job runs, a worker afterwards */
     enum step step;
     unsigned attempts, pages;

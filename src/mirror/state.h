@@ -10,20 +10,25 @@
 #include "mirror/library.h"
 #include "mirror/mirror.h"
 #include "mirror/pointers.h"
+#include "mirror/privacy.h"
 #include "mirror/question.h"
 #include "mirror/recent.h"
+#include "mirror/visibility.h"
 #include "mirror/workers.h"
 
 #include <pthread.h>
 
 struct mirror {
     struct blobstore *store;
+    struct upstream *upstream;
     struct gates gates;
     struct gate holding; /* where sessions wait for a back-off to pass */
     struct workers *workers;
     struct keeper *keeper;
     struct library *library;
     struct pointers *pointers;
+    struct privacy *privacy;
+    struct visibilities *visibilities;
     struct recent *recent;
     struct questions *questions;
     struct flights *flights;

@@ -19,25 +19,47 @@ static const char *absence_code(enum mirror_object object)
     return "MANIFEST_UNKNOWN";
 }
 
-static int retry_after(const struct failure *f, int64_t now)
+static int retry_after(const struct failure *f)
 {
-    int64_t left = (f->until - now + CLOCK_SECOND - 1) / CLOCK_SECOND;
+    int64_t left = (f->until - clock_monotonic_ms() + CLOCK_SECOND - 1) / CLOCK_SECOND;
     return left < 1 ? 1 : left > 3600 ? 3600 : (int)left;
 }
 
-void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry, int64_t now,
-                        struct trouble *ret_trouble)
+/* It may be had later: the administrator has said what that is to look like. */
+static void set_miss(enum config_miss_status miss, enum mirror_object object, struct trouble *t)
 {
-    struct trouble t = {.status = 503, .code = "UNAVAILABLE", .retry_after_s = retry_after(f, now)};
+    switch (miss) {
+    case CONFIG_MISS_503:
+        break;
+    case CONFIG_MISS_404:
+        t->status = 404;
+        t->code = absence_code(object);
+        break;
+    case CONFIG_MISS_429:
+        t->status = 429;
+        t->code = "TOOMANYREQUESTS";
+        break;
+    }
+}
+
+void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry,
+                        enum config_miss_status miss, struct trouble *ret_trouble)
+{
+    struct trouble t = {.status = 503, .code = "UNAVAILABLE", .retry_after_s = retry_after(f)};
     if (failure_is_absence(f)) {
         t.status = 404;
         t.code = absence_code(object);
         t.retry_after_s = -1;
-    } else if (f->error == -EAGAIN) {
-        t.code = "TOOMANYREQUESTS";
+    } else if (f->error == -ESTALE) { /* RFC 9111 §5.2.1.7 */
+        t.status = 504;
+        t.retry_after_s = -1;
     } else if (f->error == -EPERM || f->error == -EBADMSG || f->error == -EFBIG || f->error == -EPROTO) {
         t.status = 502;
         t.code = "UNKNOWN";
+    } else {
+        if (f->error == -EAGAIN)
+            t.code = "TOOMANYREQUESTS";
+        set_miss(miss, object, &t);
     }
     (void)snprintf(t.message, sizeof(t.message), "%s: %s", registry, f->message);
     *ret_trouble = t;

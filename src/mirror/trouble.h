@@ -19,9 +19,9 @@ struct trouble {
     char message[TROUBLE_TEXT_MAX];
 };
 
-/* `now`: monotonic ms. */
-void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry, int64_t now,
-                        struct trouble *ret_trouble);
+/* `miss`: what the administrator wants to be answered when something cannot be had now. */
+void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry,
+                        enum config_miss_status miss, struct trouble *ret_trouble);
 void trouble_of_request(int status, const char *code, const char *message, struct trouble *ret_trouble);
 /* The value of a Warning header (RFC 9111 §5.5; protocol.md §3.8): what is served is so old, and why. */
 void trouble_warning(const struct failure *f, int64_t age_ms, char *text, size_t len);

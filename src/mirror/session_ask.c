@@ -1,0 +1,126 @@
+#include "mirror/session_state.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+#include <stdio.h>
+void session_leave_question(struct mirror_session *s)
+{
+    if (!s->question)
+        return;
+    if (s->question_is_mine)
+        s->requests += question_requests(s->question);
+    gate_forget(&s->waiter);
+    question_unref(TAKE_PTR(s->question));
+}
+
+void session_leave_flight(struct mirror_session *s)
+{
+    if (!s->flight)
+        return;
+    if (s->flight_is_mine)
+        s->requests += flight_requests(s->flight);
+    gate_forget(&s->waiter);
+    flight_unref(TAKE_PTR(s->flight));
+}
+
+/* The first who asked pays, the others come along. */
+void session_note_outcome(struct mirror_session *s, bool mine)
+{
+    if (s->outcome != MIRROR_MISS)
+        s->outcome = mine ? MIRROR_MISS : MIRROR_JOINED;
+}
+
+int session_fail(struct mirror_session *s, int error, const char *message)
+{
+    s->failure = (struct failure){.error = error, .until = clock_monotonic_ms()};
+    (void)snprintf(s->failure.message, sizeof(s->failure.message), "%s", message);
+    return error;
+}
+
+int session_fail_cut(struct mirror_session *s)
+{
+    return session_fail(s, -ECANCELED, "the mirror is shutting down");
+}
+
+/* Waits until `when` has come. */
+int session_hold(struct mirror_session *s, int64_t when)
+{
+    struct gate *g = &s->mirror->holding;
+    gate_lock(g);
+    bool waits = gate_wait(g, &s->waiter, when);
+    gate_unlock(g);
+    return waits ? MIRROR_WAIT : session_fail_cut(s);
+}
+
+/* What failed a moment ago is not asked for again: 0 nothing did, MIRROR_WAIT it may be asked for before `until`, else
+ * the failure. */
+int session_mind_recent(struct mirror_session *s, const char *key, int64_t until)
+{
+    if (!recent_get(s->mirror->recent, key, &s->failure))
+        return 0;
+    if (failure_is_absence(&s->failure) || s->failure.until > until)
+        return s->failure.error;
+    return session_hold(s, s->failure.until);
+}
+
+/* Joins the question, or asks it unless only what is cached is wanted. */
+static int join_question(struct mirror_session *s, const struct question_target *target)
+{
+    struct questions *questions = s->mirror->questions;
+    if (s->only_if_cached) {
+        s->question = question_find(questions, target);
+        s->question_is_mine = false;
+        return s->question ? 0 : session_fail(s, -ESTALE, "not cached here");
+    }
+    int r = question_join(questions, target, &s->question_is_mine, &s->question);
+    return r < 0 ? session_fail(s, r, r == -ECANCELED ? "the mirror is shutting down" : "no memory") : 0;
+}
+
+/*
+ * 0: s->question is answered, and well; leave_question() when done with it. MIRROR_WAIT. Else s->failure. With `holds`,
+ * what failed is asked for again while there is time until `until`.
+ */
+int session_ask(struct mirror_session *s, enum question_kind kind, const char *reference, int64_t until, bool holds)
+{
+    const struct question_target target = {
+        .kind = kind,
+        .registry = s->registry,
+        .repository = s->repository,
+        .reference = reference,
+        .of_blob = kind == QUESTION_PUBLIC && s->object == MIRROR_BLOB,
+        .is_revalidation = !holds && kind != QUESTION_PUBLIC,
+        .is_private = s->is_private,
+        .prefetch = s->head ? 0 : s->prefetch,
+        .patience_ms = s->patience_ms,
+    };
+    int r;
+    for (;;) {
+        if (!s->question) {
+            char key[RECENT_KEY_MAX];
+            question_key(&target, key);
+            r = session_mind_recent(s, key, holds && !s->only_if_cached ? until : 0);
+            if (r == 0)
+                r = join_question(s, &target);
+            if (r != 0)
+                return r;
+            session_note_outcome(s, s->question_is_mine);
+        }
+        bool late = clock_monotonic_ms() >= until;
+        r = question_wait(s->question, late ? NULL : &s->waiter, until);
+        if (r < 0)
+            return session_fail_cut(s);
+        if (r == MIRROR_WAIT && !late)
+            return r;
+        if (r == MIRROR_WAIT) {
+            session_leave_question(s);
+            return session_fail(s, -ETIMEDOUT, "the upstream has not answered yet");
+        }
+        s->failure = *question_failure(s->question);
+        if (s->failure.error == 0)
+            return 0;
+        session_leave_question(s);
+        if (!holds || !failure_is_passing(&s->failure))
+            return s->failure.error;
+    }
+}

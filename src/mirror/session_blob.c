@@ -1,0 +1,128 @@
+#include "mirror/session_state.h"
+
+#include "base/clock.h"
+
+#include <errno.h>
+
+/* A partial file that is being closed is looked for again after this. */
+#define BUSY_PAUSE_MS 20
+
+static const char blob_type[] = "application/octet-stream";
+
+static struct flight_target flight_target(const struct mirror_session *s)
+{
+    return (struct flight_target){
+        .registry = s->registry,
+        .repository = s->repository,
+        .digest = &s->digest,
+        .is_private = s->is_private,
+        .patience_ms = s->patience_ms,
+    };
+}
+
+static int step_cold_blob_head(struct mirror_session *s)
+{
+    uint64_t size = 0;
+    const struct flight_target target = flight_target(s);
+    struct flight *f = flight_find(s->mirror->flights, &target);
+    bool known = f && flight_size(f, &size);
+    flight_unref(f);
+    if (known) {
+        session_note_outcome(s, false);
+    } else {
+        int r = session_ask(s, QUESTION_SIZE, s->reference, s->deadline, true);
+        if (r != 0)
+            return r;
+        size = question_pointer(s->question)->size;
+        session_leave_question(s);
+    }
+    return session_answer(s, MIRROR_NO_BODY, size, blob_type, &s->digest);
+}
+
+/* Gets on the flight of the blob. 0: s->flight. -EEXIST: it is stored by now. */
+static int board(struct mirror_session *s)
+{
+    const struct flight_target target = flight_target(s);
+    char key[RECENT_KEY_MAX];
+    if (s->only_if_cached) {
+        s->flight = flight_find(s->mirror->flights, &target);
+        s->flight_is_mine = false;
+        if (s->flight)
+            session_note_outcome(s, false);
+        return s->flight ? 0 : session_fail(s, -ESTALE, "not cached here");
+    }
+    flight_key(&target, key);
+    int r = session_mind_recent(s, key, s->deadline);
+    if (r != 0)
+        return r;
+    r = flight_join(s->mirror->flights, &target, &s->flight_is_mine, &s->flight);
+    if (r == -EBUSY && clock_monotonic_ms() < s->deadline)
+        return session_hold(s, clock_monotonic_ms() + BUSY_PAUSE_MS);
+    if (r < 0 && r != -EEXIST)
+        return session_fail(s, r, r == -ENOSPC ? "the store is full" : "the store cannot take the blob");
+    if (r == 0)
+        session_note_outcome(s, s->flight_is_mine);
+    return r;
+}
+
+static int step_flight(struct mirror_session *s)
+{
+    for (;;) {
+        uint64_t size;
+        int r = s->flight ? 0 : board(s);
+        if (r != 0)
+            return r;
+        bool late = clock_monotonic_ms() >= s->deadline;
+        r = flight_wait(s->flight, late ? NULL : &s->waiter, s->deadline, &size, &s->failure);
+        if (r == MIRROR_WAIT && !late)
+            return r;
+        if (r == MIRROR_WAIT) {
+            session_leave_flight(s);
+            return session_fail(s, -ETIMEDOUT, "the upstream has not begun to send the blob yet");
+        }
+        if (r == -ECANCELED)
+            return session_fail_cut(s);
+        if (r == 0 && flight_is_verified(s->flight)) {
+            (void)session_answer(s, MIRROR_FILE, size, blob_type, &s->digest);
+            s->answer.fd = flight_fd(s->flight);
+            return 0;
+        }
+        if (r == 0)
+            return session_answer(s, MIRROR_FLIGHT, size, blob_type, &s->digest);
+        /* What another repository does not have may be in this one; what failed is tried again while there is time. */
+        bool is_own = flight_is_of(s->flight, s->registry, s->repository);
+        session_leave_flight(s);
+        if (!failure_is_passing(&s->failure) && (is_own || !failure_is_absence(&s->failure)))
+            return s->failure.error;
+    }
+}
+
+/* 0: answered with what is stored. -ENOENT: it is not. MIRROR_WAIT, or s->failure. */
+static int find_blob(struct mirror_session *s)
+{
+    struct blobstore_info info;
+    AUTO_CLOSE int fd = -1;
+    if (blobstore_get(s->mirror->store, &s->digest, &info, &fd) < 0)
+        return -ENOENT;
+    int r = session_prove(s, &s->digest);
+    s->proving = r == MIRROR_WAIT;
+    if (r != 0)
+        return r;
+    blobstore_touch(s->mirror->store, &s->digest);
+    s->fd = TAKE_FD(fd);
+    (void)session_answer(s, MIRROR_FILE, info.size, blob_type, &s->digest);
+    s->answer.fd = s->fd;
+    return 0;
+}
+
+int session_blob(struct mirror_session *s)
+{
+    int r = -EEXIST;
+    for (unsigned i = 0; r == -EEXIST && i < 3; i++) {
+        r = s->flight || (s->question && !s->proving) ? -ENOENT : find_blob(s);
+        if (r != -ENOENT)
+            return r;
+        r = s->head ? step_cold_blob_head(s) : step_flight(s);
+    }
+    return r == -EEXIST ? session_fail(s, -EIO, "the stored blob cannot be opened") : r;
+}

@@ -1,0 +1,58 @@
+#include "mirror/session_state.h"
+
+#include "upstream/upstream.h"
+
+#include <errno.h>
+
+/* May the repository be seen, and is what it holds everybody's? 0, MIRROR_WAIT, or s->failure. */
+int session_see(struct mirror_session *s)
+{
+    struct mirror *m = s->mirror;
+    bool fresh;
+    if (s->seen)
+        return 0;
+    if (upstream_has_accounts(m->upstream, s->registry)) {
+        enum visibility v = visibility_get(m->visibilities, s->registry, s->repository, &fresh);
+        if (!fresh || s->question) {
+            int r = session_ask(s, QUESTION_PUBLIC, s->reference, s->deadline, v == VISIBILITY_UNKNOWN && !s->is_open);
+            if (r == MIRROR_WAIT || r == -ECANCELED)
+                return r;
+            if (r == 0)
+                session_leave_question(s);
+            if (r == 0 || r == -EACCES)
+                v = r == 0 ? VISIBILITY_PUBLIC : VISIBILITY_PRIVATE;
+            else if (v == VISIBILITY_UNKNOWN && !s->is_open)
+                return r; /* nobody knows: then nobody sees it */
+        }
+        s->is_private = v != VISIBILITY_PUBLIC;
+        if (s->is_private && !s->is_open)
+            return session_fail(s, -EACCES, "private, and not open to everybody here (registries.NAME.open)");
+    }
+    s->seen = true;
+    return 0;
+}
+
+/*
+ * May what is stored under the digest be served under this name? What came from somebody else's private repository may
+ * not, unless an upstream shows it under this name as well. 0, MIRROR_WAIT, or s->failure.
+ */
+int session_prove(struct mirror_session *s, const struct digest *digest)
+{
+    struct privacy *p = s->mirror->privacy;
+    char text[DIGEST_TEXT_MAX];
+    if (s->proven || privacy_allows(p, digest, s->registry, s->repository))
+        return 0;
+    int r = session_ask(s, s->object == MIRROR_BLOB ? QUESTION_SIZE : QUESTION_TAG, digest_format(digest, text),
+                        s->deadline, true);
+    if (r != 0)
+        return r;
+    session_leave_question(s);
+    if (s->is_private)
+        r = privacy_link(p, digest, s->registry, s->repository);
+    else
+        privacy_publish(p, digest);
+    if (r < 0)
+        return session_fail(s, r, "no memory");
+    s->proven = true;
+    return 0;
+}

@@ -81,6 +81,7 @@ int mirror_reload(struct mirror *m, const struct config *config)
     (void)pthread_rwlock_wrlock(&m->config_lock);
     m->config = config;
     (void)pthread_rwlock_unlock(&m->config_lock);
+    recent_forget_all(m->recent);
     return 0;
 }
 

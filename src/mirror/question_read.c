@@ -208,6 +208,8 @@ static void read_size(struct question *q)
     struct digest digest;
     if (q->result.error) {
         fail_as_upstream(q);
+    } else if (check_type(q->content_type) < 0) {
+        question_fail(q, -EPROTO, "the upstream answered with a page instead of a blob");
     } else if (q->length < 0) {
         question_fail(q, -EPROTO, "the upstream does not say how large the blob is");
     } else {

@@ -97,10 +97,7 @@ void recent_destroy(struct recent *r)
 {
     if (!r)
         return;
-    for (struct entry *e = r->newest, *older; e; e = older) {
-        older = e->older;
-        free(e);
-    }
+    recent_forget_all(r);
     (void)pthread_mutex_destroy(&r->lock);
     free(r);
 }
@@ -173,5 +170,18 @@ void recent_forget(struct recent *r, const char *key)
         unlink_entry(r, at);
         free(e);
     }
+    (void)pthread_mutex_unlock(&r->lock);
+}
+
+void recent_forget_all(struct recent *r)
+{
+    (void)pthread_mutex_lock(&r->lock);
+    for (struct entry *e = r->newest, *older; e; e = older) {
+        older = e->older;
+        free(e);
+    }
+    r->newest = r->oldest = NULL;
+    r->count = 0;
+    memset(r->buckets, 0, sizeof(r->buckets));
     (void)pthread_mutex_unlock(&r->lock);
 }

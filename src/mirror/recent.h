@@ -37,3 +37,5 @@ void recent_note(struct recent *r, const char *key, struct failure *f, int64_t r
 bool recent_get(struct recent *r, const char *key, struct failure *ret_failure);
 /* It has gone well. */
 void recent_forget(struct recent *r, const char *key);
+/* Everything may be tried again: what it failed for may have been changed. */
+void recent_forget_all(struct recent *r);

@@ -146,7 +146,7 @@ int mirror_step(struct mirror_session *s, struct mirror_answer *ret_answer)
         if (r == MIRROR_WAIT)
             return r;
         if (r < 0)
-            trouble_of_failure(&s->failure, s->object, s->registry, s->miss_status, &s->trouble);
+            trouble_of_failure(&s->failure, s->object, s->registry, clock_monotonic_ms(), s->miss_status, &s->trouble);
     }
     if (!s->answered)
         (void)answer_trouble(s);

@@ -96,9 +96,8 @@ static int step_cold_head(struct mirror_session *s, const struct digest *digest)
         session_leave_question(s);
         s->resolved = true;
     }
-    return s->pointer.size
-               ? session_answer(s, MIRROR_NO_BODY, s->pointer.size, s->pointer.media_type, digest)
-               : -ENODATA;
+    return s->pointer.size ? session_answer(s, MIRROR_NO_BODY, s->pointer.size, s->pointer.media_type, digest)
+                           : -ENODATA;
 }
 
 /* 0: answered with what is stored. -ENOENT: it is not, or is no manifest. MIRROR_WAIT, or s->failure. */

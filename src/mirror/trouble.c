@@ -19,9 +19,9 @@ static const char *absence_code(enum mirror_object object)
     return "MANIFEST_UNKNOWN";
 }
 
-static int retry_after(const struct failure *f)
+static int retry_after(const struct failure *f, int64_t now)
 {
-    int64_t left = (f->until - clock_monotonic_ms() + CLOCK_SECOND - 1) / CLOCK_SECOND;
+    int64_t left = (f->until - now + CLOCK_SECOND - 1) / CLOCK_SECOND;
     return left < 1 ? 1 : left > 3600 ? 3600 : (int)left;
 }
 
@@ -42,10 +42,10 @@ static void set_miss(enum config_miss_status miss, enum mirror_object object, st
     }
 }
 
-void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry,
+void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry, int64_t now,
                         enum config_miss_status miss, struct trouble *ret_trouble)
 {
-    struct trouble t = {.status = 503, .code = "UNAVAILABLE", .retry_after_s = retry_after(f)};
+    struct trouble t = {.status = 503, .code = "UNAVAILABLE", .retry_after_s = retry_after(f, now)};
     if (failure_is_absence(f)) {
         t.status = 404;
         t.code = absence_code(object);

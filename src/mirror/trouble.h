@@ -19,8 +19,8 @@ struct trouble {
     char message[TROUBLE_TEXT_MAX];
 };
 
-/* `miss`: what the administrator wants to be answered when something cannot be had now. */
-void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry,
+/* `now`: monotonic ms. `miss`: what the administrator wants to be answered when something cannot be had now. */
+void trouble_of_failure(const struct failure *f, enum mirror_object object, const char *registry, int64_t now,
                         enum config_miss_status miss, struct trouble *ret_trouble);
 void trouble_of_request(int status, const char *code, const char *message, struct trouble *ret_trouble);
 /* The value of a Warning header (RFC 9111 §5.5; protocol.md §3.8): what is served is so old, and why. */

@@ -98,7 +98,8 @@ def docker_config(path, **auths):
 def test_an_account_from_a_file_is_used_for_the_token_and_shown_to_nobody_else(launch, hub, image, tmp_path, key):
     hub.accounts["jo"] = "s3cret:word"
     hub.private.add("library/alpha")
-    m = launch(registries={"docker.io": {"credentials": docker_config(tmp_path / "auth.json", **{key: "jo:s3cret:word"})}})
+    m = launch(registries={"docker.io": {"credentials": docker_config(tmp_path / "auth.json", **{key: "jo:s3cret:word"}),
+                                         "open": ["library/*"]}})
     pull(Client(m.host_port), image())
     assert {r.user for r in hub.token_requests()} <= {"jo", None} and "jo" in {r.user for r in hub.token_requests()}
     assert all(not r.headers.get("authorization", "").startswith("Basic") for r in hub.select(where="registry"))
@@ -108,7 +109,8 @@ def test_an_account_from_a_file_is_used_for_the_token_and_shown_to_nobody_else(l
 def test_basic_challenges_are_answered_with_the_account(launch, hub, image, tmp_path):
     hub.challenge = "basic"
     hub.accounts["aws"] = "word"
-    m = launch(registries={"docker.io": {"credentials": docker_config(tmp_path / "a.json", **{"docker.io": "aws:word"})}})
+    m = launch(registries={"docker.io": {"credentials": docker_config(tmp_path / "a.json", **{"docker.io": "aws:word"}),
+                                         "open": ["library/*"]}})
     pull(Client(m.host_port), image())
     assert not hub.token_requests()
 

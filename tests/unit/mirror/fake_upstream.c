@@ -20,6 +20,7 @@ struct order {
 };
 
 struct upstream {
+    bool has_accounts; /* set before use */
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t stirred;
@@ -204,6 +205,26 @@ int upstream_reload(struct upstream *u, const struct config *config, struct buf 
     (void)config;
     (void)errors;
     return 0;
+}
+
+bool upstream_has_accounts(struct upstream *u, const char *registry)
+{
+    (void)registry;
+    return u->has_accounts;
+}
+
+int upstream_each_source(struct upstream *u, void (*fn)(void *arg, const struct upstream_source_state *state), void *arg)
+{
+    (void)u;
+    (void)fn;
+    (void)arg;
+    return 0;
+}
+
+void upstream_restore_budget(struct upstream *u, const struct upstream_budget *budget)
+{
+    (void)u;
+    (void)budget;
 }
 
 void upstream_stop(struct upstream *u)

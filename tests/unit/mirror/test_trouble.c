@@ -49,7 +49,7 @@ START_TEST(a_failure_is_told_so_that_the_client_does_the_best_it_can)
     const struct failure f = {
         .error = failures[_i].error, .until = NOW + failures[_i].wait_ms, .message = "the hub is away"};
     struct trouble t;
-    trouble_of_failure(&f, failures[_i].object, "docker.io", NOW, &t);
+    trouble_of_failure(&f, failures[_i].object, "docker.io", NOW, CONFIG_MISS_503, &t);
     ck_assert_int_eq(t.status, failures[_i].status);
     ck_assert_str_eq(t.code, failures[_i].code);
     ck_assert_int_eq(t.retry_after_s, failures[_i].retry_after_s);
@@ -65,7 +65,7 @@ START_TEST(the_longest_names_and_messages_fit)
     memset(f.message, 'm', sizeof(f.message) - 1);
     memset(registry, 'r', sizeof(registry) - 1);
     registry[sizeof(registry) - 1] = '\0';
-    trouble_of_failure(&f, MIRROR_BLOB, registry, NOW, &t);
+    trouble_of_failure(&f, MIRROR_BLOB, registry, NOW, CONFIG_MISS_503, &t);
     ck_assert_uint_eq(strlen(t.message), LIMIT_NAME - 2 + 2 + RECENT_MESSAGE_MAX - 1);
 }
 END_TEST

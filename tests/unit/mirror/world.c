@@ -61,7 +61,7 @@ void world_setup(void)
     world.config = (struct config){
         .server = {.answer_timeout_ms = PATIENCE_MS},
         .upstream = {.flight_timeout_ms = PATIENCE_MS},
-        .tags = {.ttl_ms = 300 * CLOCK_SECOND},
+        .tags = {.ttl_ms = 300 * CLOCK_SECOND, .stale_for_ms = 3600 * CLOCK_SECOND},
         .registries = registries,
         .registry_count = ARRAY_SIZE(registries),
         .default_registry = &registries[0],

@@ -325,6 +325,23 @@ def test_wrong_bytes_of_a_manifest_are_not_served_nor_kept(client, hub, image, h
     assert r.status == 200 and bytes(r.body) == alpha.bytes(alpha.digest)
 
 
+@pytest.mark.parametrize("what,args", [("html", {"method": "HEAD"}), ("html", {"method": "GET"}),
+                                       ("longer", {"method": "GET", "by": 10}), ("shorter", {"method": "GET", "by": 10})])
+def test_a_length_that_was_a_lie_is_not_remembered(client, hub, what, args):
+    data = random.Random(6).randbytes(MIB)
+    d = hub.put_blob(data)
+    target = f"/v2/library/x/blobs/{d}"
+    with hub.fault(what, kind="blob", **args):
+        r = client.head(target)
+        assert r.status >= 400 or r.length == MIB, "a page is no blob"
+        if args["method"] == "GET":
+            client.get(target)
+    r = client.head(target)
+    assert r.status == 200 and r.length == MIB
+    r = client.get(target, {"Range": "bytes=-10"})
+    assert r.status == 206 and bytes(r.body) == data[-10:]
+
+
 @pytest.mark.parametrize("how", ["chunked", "no_digest", "no_range"])
 def test_a_blob_without_length_digest_or_ranges_upstream_still_has_them_here(client, hub, how):
     data = random.Random(3).randbytes(2 * MIB)

@@ -269,6 +269,7 @@ def test_a_file_that_is_deleted_while_it_is_sent_is_sent_to_its_end(launch, hub,
     d = hub.put_blob(data)
     client = Client(m.host_port)
     client.get(f"/v2/library/x/blobs/{d}")
+    servers.wait_until(file_of(store, d).exists, "it is published")
     r = client.open(f"/v2/library/x/blobs/{d}").read(MIB)
     file_of(store, d).unlink()
     assert bytes(r.finish().body) == data and r.end == "complete"

@@ -114,8 +114,8 @@ class Skopeo(Containers):
         self.configure(mirror)
         out = self.fresh()
         which = ["--override-arch", arch] if arch else []
-        self.run("skopeo", "--policy", self.dir / "policy.json", "--registries-conf", self.dir / "registries.conf", *which, "copy", "-q", *([] if arch else ["--all"]),
-                 f"docker://docker.io/{repo}{suffix(reference)}", f"dir:{out}")
+        self.run("skopeo", "--policy", self.dir / "policy.json", "--registries-conf", self.dir / "registries.conf", *which,
+                 "copy", "-q", *([] if arch else ["--all"]), f"docker://docker.io/{repo}{suffix(reference)}", f"dir:{out}")
 
         def bytes_of(digest):
             hex_ = digest.split(":")[1]

@@ -3,6 +3,7 @@
 import pathlib
 import re
 import subprocess
+import textwrap
 
 import pytest
 import servers
@@ -10,28 +11,41 @@ import yaml
 
 ROOT = servers.ROOT
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
-SECTIONS = {"version", "server", "store", "log", "tags", "upstream", "default_registry", "registries"}
+REFERENCE = ROOT / "docs/configuration.md"
 FENCE = re.compile(r"(?ms)^```(\S*)[^\n]*\n(.*?)^```\s*$")
+INDENTED = re.compile(r"(?m)(?<=\n\n)(?:(?: {4}.*| *)\n)+")
+
+
+def blocks(path):
+    """What a document shows as code, fenced or indented."""
+    text = path.read_text()
+    yield from (m.group(2) for m in FENCE.finditer(text))
+    yield from (textwrap.dedent(m.group(0)) for m in INDENTED.finditer(FENCE.sub("", text)) if m.group(0).strip())
 
 
 def configurations():
-    """YAML of documents and of config/ that is an entrepot configuration: a map of its sections."""
-    texts = [(p.relative_to(ROOT), n, m.group(2)) for p in DOCUMENTS
-             for n, m in enumerate(FENCE.finditer(p.read_text())) if m.group(1) in ("yaml", "yml")]
-    texts += [(p.relative_to(ROOT), 0, p.read_text()) for p in sorted(ROOT.glob("config/*.yaml"))]
-    for path, n, text in texts:
-        read = yaml.safe_load(text) if "{{" not in text else None
-        if isinstance(read, dict) and read and set(read) <= SECTIONS | {"example"}:
-            yield pytest.param(text, id=f"{path}-{n}")
+    """The files of config/, and blocks of documents that are YAML with nothing but our sections at the top."""
+    for path in sorted(ROOT.glob("config/*.yaml")):
+        yield pytest.param(path.read_text(), id=str(path.relative_to(ROOT)))
+    sections = set(re.findall(r"(?m)^## `(\w+)`$", REFERENCE.read_text())) if REFERENCE.exists() else set()
+    for path in DOCUMENTS:
+        for n, text in enumerate(blocks(path)):
+            try:
+                read = yaml.safe_load(text)
+            except yaml.YAMLError:
+                continue
+            if isinstance(read, dict) and read and set(read) <= sections:
+                yield pytest.param(text, id=f"{path.relative_to(ROOT)}-{n}")
 
 
 @pytest.mark.parametrize("text", configurations())
 def test_a_configuration_that_is_shown_is_good(text, tmp_path):
+    """Files that it names are there in the tree, or stand for some of the reader's."""
     if servers.binary() is None:
         pytest.skip("no entrepot binary: build first, or set ENTREPOT")
     path = tmp_path / "shown.yaml"
-    path.write_text(re.sub(r"(?m)^(\s*(?:ca_file|credentials):).*$", rf"\1 {path}", text))
-    r = subprocess.run([servers.binary(), "check-config", path], capture_output=True, text=True)
+    path.write_text(re.sub(r"(?m)^(\s*ca_file:) /.*$", rf"\1 {path}", text))
+    r = subprocess.run([servers.binary(), "check-config", path], capture_output=True, text=True, cwd=ROOT)
     assert r.returncode == 0, r.stderr
 
 

@@ -28,7 +28,9 @@ def fingerprint(entry, root):
     done = subprocess.run([w for w in words if w != "-c"] + ["-E", "-C"], cwd=entry["directory"], capture_output=True,
                           check=False)
     h = hashlib.sha256(done.stdout)
-    h.update(pathlib.Path(root, ".clang-tidy").read_bytes() + ANALYSED.read_bytes())
+    where = pathlib.Path(root)
+    for rules in [ANALYSED, *sorted(where.glob(".clang-tidy")), *sorted(where.glob("*/.clang-tidy"))]:
+        h.update(rules.read_bytes())
     return h.hexdigest()
 
 
@@ -56,5 +58,6 @@ def check(root, build, memory):
             if status == 0:
                 pathlib.Path(memory, todo[path]).touch()
             else:
-                found = dict.fromkeys(line for line in text.replace(root + os.sep, "").split("\n") if " error: " in line)
+                text = text.replace(root + os.sep, "").replace(build + "/../", "../")
+                found = dict.fromkeys(line.removeprefix("../") for line in text.split("\n") if " error: " in line)
                 yield "\n".join(found) + f"\n    in full: clang-tidy -p {build} {path}" if found else text

@@ -182,7 +182,9 @@ int place_take_left(const struct place *p, struct place_left *ret_left)
     }
     if (unlinkat(p->root, CLEAN, 0) < 0 || fsync(p->root) < 0)
         return -errno;
-    *ret_left = (struct place_left){.clean = true, .untidy = st.st_size > 0};
+    struct blob_facts facts;
+    blob_facts_of(&st, &facts);
+    *ret_left = (struct place_left){.clean = true, .untidy = st.st_size > 0, .at_ns = facts.ctime_ns};
     return 0;
 }
 

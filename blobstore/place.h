@@ -36,8 +36,9 @@ MUST_CHECK int place_witness(const struct place *p, struct witness_record *ret_w
 
 /* How the store was left. */
 struct place_left {
-    bool clean;  /* stopped in order */
-    bool untidy; /* in order, but there may be files without a record */
+    bool clean;    /* stopped in order */
+    bool untidy;   /* in order, but there may be files without a record */
+    int64_t at_ns; /* then, by the clock of the file system */
 };
 
 /* Writes it down: the last that is done to a store. */
@@ -92,6 +93,8 @@ void place_list_finish(struct place_list *l);
 /* The blobs of one directory, in place of what the list had. Whatever else is in it is set aside and counted. */
 MUST_CHECK int place_list_fan(const struct place *p, enum digest_algorithm algorithm, uint8_t fan, int64_t now_ms,
                               struct place_list *list, uint64_t *foreign);
+/* When names in the directory last changed, by the clock of the file system; later than all where it is not there. */
+int64_t place_fan_changed_at(const struct place *p, enum digest_algorithm algorithm, uint8_t fan);
 /* Sets aside what is above those directories and none of ours. */
 MUST_CHECK int place_sweep(const struct place *p, int64_t now_ms, uint64_t *foreign);
 /* Calls `each` for every partial file; what is empty or not named like one is removed and counted. `each` returns other

@@ -95,6 +95,17 @@ int place_list_fan(const struct place *p, enum digest_algorithm algorithm, uint8
     return r;
 }
 
+int64_t place_fan_changed_at(const struct place *p, enum digest_algorithm algorithm, uint8_t fan)
+{
+    char name[BLOB_NAME_MAX];
+    struct stat st;
+    struct blob_facts facts;
+    if (fstatat(p->blobs, fan_name(algorithm, fan, name), &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return INT64_MAX;
+    blob_facts_of(&st, &facts);
+    return facts.ctime_ns;
+}
+
 static bool is_directory(DIR *d, const struct dirent *e)
 {
     struct stat st;

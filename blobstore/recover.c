@@ -1,11 +1,14 @@
 /*
  * Making files and index agree at start.
  *
- * After a stop in order nothing is looked at but partial/. Otherwise the tree is listed and held against the index, one
- * directory at a time and both in the order of the digests, so that a million blobs take about a second: names and
- * inodes come from the directories, no file is asked for its size, and none is read but those whose record is missing
- * or names another inode. What was published before its record could be committed is one of these; after the loss of
- * the index it is all of them. A file gets a record after its bytes have been found to have the digest.
+ * The tree is listed and held against the index, one directory at a time and both in the order of the digests, so that
+ * a million blobs take about a second: names and inodes come from the directories, no file is asked for its size, and
+ * none is read but those whose record is missing or names another inode. What was published before its record could be
+ * committed is one of these; after the loss of the index it is all of them. A file gets a record after its bytes have
+ * been found to have the digest.
+ *
+ * After a stop in order only those directories are listed in which names have changed since: that is none, where nobody
+ * put files there or took them away by hand.
  *
  * A store that was copied as a whole (restored from a backup, put on another disk) has records that fit no file any
  * more. The lock file, which nobody ever changes, gives that away by its inode and ctime; every file is then asked for
@@ -35,8 +38,9 @@ struct recovery {
     struct blobstore *store;
     struct blobstore_report *report;
     bool copied;
-    bool synced; /* the bytes of all files are durable */
-    bool full;   /* there was no room for all changes */
+    int64_t since_ns; /* directories that have not changed since then are left out */
+    bool synced;      /* the bytes of all files are durable */
+    bool full;        /* there was no room for all changes */
     int64_t now;
     uint64_t bytes; /* of the records that are right */
 
@@ -261,10 +265,12 @@ static int recover_blobs(struct recovery *v)
     int r = place_sweep(&v->store->place, v->now, &v->report->discarded);
     for (int a = DIGEST_SHA256; a <= DIGEST_SHA512; a++)
         for (int fan = 0; r == 0 && fan < PLACE_FANS; fan++)
-            r = recover_fan(v, (enum digest_algorithm)a, (uint8_t)fan);
+            if (place_fan_changed_at(&v->store->place, (enum digest_algorithm)a, (uint8_t)fan) >= v->since_ns)
+                r = recover_fan(v, (enum digest_algorithm)a, (uint8_t)fan);
     place_list_finish(&v->files);
     free(v->changes);
-    return r < 0 || v->full ? r : correct_total(v);
+    bool counted_all = v->since_ns == STORE_ALL && !v->full;
+    return r == 0 && counted_all ? correct_total(v) : r;
 }
 
 /* ------------------------------------------------------------------ all of it */
@@ -295,12 +301,13 @@ static int count_blobs(struct recovery *v)
     return r;
 }
 
-int store_recover(struct blobstore *store, bool walk, bool copied, struct blobstore_report *report)
+int store_recover(struct blobstore *store, int64_t since_ns, bool copied, struct blobstore_report *report)
 {
-    struct recovery v = {.store = store, .report = report, .copied = copied, .now = clock_real_ms()};
+    struct recovery v = {
+        .store = store, .report = report, .copied = copied, .since_ns = since_ns, .now = clock_real_ms()};
     /* Partial files first: where one is a second name of a blob, taking that away changes the blob's ctime. */
     int r = place_walk_partial(&store->place, count_partial, &v, &report->discarded);
-    if (r == 0 && walk)
+    if (r == 0)
         r = recover_blobs(&v);
     if (r == 0)
         r = count_blobs(&v);

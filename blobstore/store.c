@@ -95,8 +95,8 @@ static int recover(struct blobstore *store, bool empty, const struct place_left 
     r = !report->clean || index_is_suspect(store->index) ? index_check(store->index) : 0;
     if (r < 0)
         return r;
-    bool walk = !report->clean || left->untidy || report->rebuilt || copied;
-    r = store_recover(store, walk, copied, report);
+    bool in_order = left->clean && !left->untidy && !report->rebuilt && !copied;
+    r = store_recover(store, in_order ? left->at_ns : STORE_ALL, copied, report);
     if (r == 0 && !same)
         r = write_witness(store, &witness);
     return r == -ENOSPC && copied ? 0 : r; /* then the next start looks again */

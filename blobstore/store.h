@@ -58,6 +58,8 @@ struct blobstore *writer_store(const struct blobstore_writer *w);
 void writer_set_published(struct blobstore_writer *w);
 bool writer_is_published(const struct blobstore_writer *w);
 
-/* recover.c: looks after partial files, and with `walk` makes files and index agree; `copied`: the files are not those
- * that the records were made of. Adds what it finds and does to the report. */
-MUST_CHECK int store_recover(struct blobstore *store, bool walk, bool copied, struct blobstore_report *report);
+/* recover.c: looks after partial files, and makes files and index agree in those directories that have changed since
+ * `since_ns`; `copied`: the files are not those that the records were made of. Adds what it finds and does to the
+ * report. */
+#define STORE_ALL INT64_MIN
+MUST_CHECK int store_recover(struct blobstore *store, int64_t since_ns, bool copied, struct blobstore_report *report);

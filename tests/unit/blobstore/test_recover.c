@@ -203,7 +203,7 @@ START_TEST(what_is_foreign_among_the_blobs_is_set_aside_and_not_deleted)
 }
 END_TEST
 
-START_TEST(a_start_after_a_stop_in_order_looks_at_no_blob)
+START_TEST(a_start_after_a_stop_in_order_looks_into_no_blob)
 {
     struct blobstore_report report;
     struct blobstore_info info;
@@ -211,12 +211,58 @@ START_TEST(a_start_after_a_stop_in_order_looks_at_no_blob)
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_store(store, 0);
     blobstore_close(store);
-    ck_ok(unlink(helper_blob_path(&digest)));
+    ck_ok(chmod(helper_blob_path(&digest), 0600));
+    ck_ok(truncate(helper_blob_path(&digest), 1));
     store = helper_open(&report);
     ck_assert(report.clean);
     ck_assert_uint_eq(report.blobs, 1); /* it does not know better yet */
     ck_assert_uint_eq(report.dropped, 0);
     ck_assert_int_eq(blobstore_get(store, &digest, &info, &fd), -EBADMSG);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(what_was_put_there_or_taken_away_by_hand_is_found_after_a_stop_in_order_too)
+{
+    struct blobstore_report report;
+    struct blobstore *store = helper_open(NULL);
+    uint8_t bytes[HELPER_CONTENT_MAX];
+    for (unsigned n = 0; n < 8; n++)
+        (void)helper_store(store, n);
+    blobstore_close(store);
+    struct digest gone = helper_digest(3), fresh = helper_digest(10), wrong = helper_digest(12),
+                  replaced = helper_digest(5);
+    ck_ok(unlink(helper_blob_path(&gone)));
+    const char *paths[] = {helper_blob_path(&fresh), helper_blob_path(&wrong)};
+    for (int i = 0; i < 2; i++) {
+        char *directory = strdup(paths[i]);
+        *strrchr(directory, '/') = '\0';
+        ck_assert(mkdir(directory, 0700) == 0 || errno == EEXIST);
+        free(directory);
+    }
+    helper_write_file(paths[0], bytes, helper_content(10, bytes));
+    helper_write_file(paths[1], "wrong", 5);
+    helper_write_file(helper_path("new"), bytes, helper_content(5, bytes));
+    ck_ok(rename(helper_path("new"), helper_blob_path(&replaced)));
+    uint64_t total = helper_content(10, bytes);
+    for (unsigned n = 0; n < 8; n++)
+        total += n == 3 ? 0 : helper_content(n, bytes);
+
+    store = helper_open(&report);
+    ck_assert(report.clean);
+    ck_assert_uint_eq(report.dropped, 1);
+    ck_assert_uint_eq(report.adopted, 2);
+    ck_assert_uint_eq(report.discarded, 1);
+    ck_assert_uint_eq(report.blobs, 8);
+    ck_assert_uint_eq(report.bytes, total);
+    ck_assert(helper_has(store, 10));
+    ck_assert(helper_has(store, 5));
+    ck_assert(!helper_has(store, 3));
+    ck_assert(!helper_has(store, 12));
+    blobstore_close(store);
+    store = helper_open(&report);
+    ck_assert_uint_eq(report.dropped + report.adopted + report.discarded, 0);
+    ck_assert_uint_eq(report.bytes, total);
     blobstore_close(store);
 }
 END_TEST
@@ -489,7 +535,8 @@ int main(void)
     tcase_add_test(tc, partial_files_survive_a_crash_and_what_is_none_of_them_goes);
     tcase_add_test(tc, a_publish_that_was_cut_short_between_its_steps_can_be_gone_on_with);
     tcase_add_test(tc, what_is_foreign_among_the_blobs_is_set_aside_and_not_deleted);
-    tcase_add_test(tc, a_start_after_a_stop_in_order_looks_at_no_blob);
+    tcase_add_test(tc, a_start_after_a_stop_in_order_looks_into_no_blob);
+    tcase_add_test(tc, what_was_put_there_or_taken_away_by_hand_is_found_after_a_stop_in_order_too);
     tcase_add_test(tc, a_store_that_was_copied_as_a_whole_is_read_and_goes_on);
     tcase_add_loop_test(tc, an_index_that_is_of_no_use_is_set_aside_and_rebuilt_from_the_files, 0, INDEX_FAULTS);
     tcase_add_test(tc, one_spoiled_index_is_kept_and_no_more);

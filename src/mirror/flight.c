@@ -159,8 +159,10 @@ static int check_head(struct flight *f, const struct upstream_head *head)
 static int on_head(void *arg, const struct upstream_head *head)
 {
     struct flight *f = arg;
-    if (f->state == FLIGHT_SIZING) /* no bytes at all may mean only that a HEAD has no body */
-        return head->length > 0 ? set_size(f, (uint64_t)head->length, SIZE_OF_HEAD) : 0;
+    if (f->state == FLIGHT_SIZING) { /* no bytes at all may mean only that a HEAD has no body; a page says nothing */
+        bool counts = head->length > 0 && strncmp(head->content_type, "text/html", 9) != 0;
+        return counts ? set_size(f, (uint64_t)head->length, SIZE_OF_HEAD) : 0;
+    }
     int r = check_head(f, head);
     f->skip = head->status == 206 ? 0 : f->written;
     if (r == 0 && f->has_size && f->size > f->written)

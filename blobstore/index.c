@@ -474,6 +474,7 @@ int index_count(struct index_txn *t, enum index_table table, uint64_t *ret_count
 int index_cursor_open(struct index_txn *t, enum index_table table, struct index_cursor *ret_cursor)
 {
     MDB_cursor *cursor;
+    assert(t);
     int rc = mdb_cursor_open(t->handle, t->index->tables[table], &cursor);
     if (rc != 0)
         return translate(t->index, rc);
@@ -484,6 +485,7 @@ int index_cursor_open(struct index_txn *t, enum index_table table, struct index_
 static int step(struct index_cursor *c, MDB_val k, MDB_cursor_op op)
 {
     MDB_val v;
+    assert(c->txn);
     int rc = mdb_cursor_get(c->handle, &k, &v, op);
     if (rc != 0)
         return translate(c->txn->index, rc);

@@ -1,6 +1,6 @@
 #include "cli/command.h"
 
-#include "config/nearest.h"
+#include "base/nearest.h"
 
 #include <errno.h>
 #include <stdarg.h>

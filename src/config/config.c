@@ -1,10 +1,11 @@
 #include "config/config.h"
 
 #include "base/limits.h"
-#include "config/nearest.h"
+#include "base/nearest.h"
 #include "config/reader.h"
 #include "config/schema.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <fnmatch.h>
@@ -80,6 +81,7 @@ static bool has_source(const struct config_registry *r, const char *name)
 /* "host", "host-2", "host-3" … */
 static int name_source(const struct config_registry *r, struct config_source *s)
 {
+    assert(s->url); /* folded in by now */
     const char *host = strstr(s->url, "://");
     host = host ? host + 3 : s->url;
     AUTO_BUF struct buf name = BUF_INIT(SCHEMA_TEXT_MAX);

@@ -1,9 +1,9 @@
 #include "config/reader.h"
 
 #include "base/limits.h"
+#include "base/nearest.h"
 #include "base/utf8.h"
 #include "config/config.h"
-#include "config/nearest.h"
 #include "config/value.h"
 #include "config/yaml.h"
 

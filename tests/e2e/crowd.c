@@ -54,12 +54,12 @@ static int client_read(struct client *c, const char *file, size_t end, const cha
         return -1;
     }
     if (c->in_body)
-        return take_body(c, buf, (size_t) n, file, end);
-    if (c->head_len + (size_t) n >= sizeof c->head && c->head_len > 4096) {
+        return take_body(c, buf, (size_t)n, file, end);
+    if (c->head_len + (size_t)n >= sizeof c->head && c->head_len > 4096) {
         c->wrong = "long head";
         return -1;
     }
-    size_t keep = (size_t) n < sizeof c->head - 1 - c->head_len ? (size_t) n : sizeof c->head - 1 - c->head_len;
+    size_t keep = (size_t)n < sizeof c->head - 1 - c->head_len ? (size_t)n : sizeof c->head - 1 - c->head_len;
     memcpy(c->head + c->head_len, buf, keep);
     size_t before = c->head_len;
     c->head_len += keep;
@@ -72,10 +72,10 @@ static int client_read(struct client *c, const char *file, size_t end, const cha
         return -1;
     }
     c->in_body = 1;
-    size_t used = (size_t) (body + 4 - c->head) - before;
-    if (used == (size_t) n)
+    size_t used = (size_t)(body + 4 - c->head) - before;
+    if (used == (size_t)n)
         return 0;
-    return take_body(c, buf + used, (size_t) n - used, file, end);
+    return take_body(c, buf + used, (size_t)n - used, file, end);
 }
 
 int main(int argc, char **argv)
@@ -87,9 +87,9 @@ int main(int argc, char **argv)
     struct stat st;
     if (fd < 0 || fstat(fd, &st) < 0)
         return 2;
-    char *file = mmap(NULL, (size_t) st.st_size, PROT_READ, MAP_SHARED, fd, 0);
+    char *file = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_SHARED, fd, 0);
     size_t first = 0;
-    size_t end = (size_t) st.st_size;
+    size_t end = (size_t)st.st_size;
     char range[128] = "";
     if (argc > 5) {
         size_t last;
@@ -98,14 +98,14 @@ int main(int argc, char **argv)
         end = last + 1;
         snprintf(range, sizeof range, "Range: bytes=%zu-%zu\r\n", first, last);
     }
-    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons((unsigned short) atoi(argv[1])) };
+    struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(argv[1]))};
     inet_pton(AF_INET, "127.0.0.1", &to.sin_addr);
-    struct client *clients = calloc((size_t) count, sizeof *clients);
+    struct client *clients = calloc((size_t)count, sizeof *clients);
     int ep = epoll_create1(0);
     for (int i = 0; i < count; i++) {
         clients[i].fd = socket(AF_INET, SOCK_STREAM, 0);
         clients[i].at = first;
-        if (connect(clients[i].fd, (struct sockaddr *) &to, sizeof to) < 0) {
+        if (connect(clients[i].fd, (struct sockaddr *)&to, sizeof to) < 0) {
             perror("connect");
             return 2;
         }
@@ -113,8 +113,8 @@ int main(int argc, char **argv)
     char request[4096];
     int len = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1\r\n%s\r\n", argv[3], range);
     for (int i = 0; i < count; i++) {
-        struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &clients[i] };
-        if (send(clients[i].fd, request, (size_t) len, 0) != len)
+        struct epoll_event ev = {.events = EPOLLIN, .data.ptr = &clients[i]};
+        if (send(clients[i].fd, request, (size_t)len, 0) != len)
             return 2;
         epoll_ctl(ep, EPOLL_CTL_ADD, clients[i].fd, &ev);
     }
@@ -134,7 +134,7 @@ int main(int argc, char **argv)
             if (!r)
                 continue;
             if (r < 0) {
-                fprintf(stderr, "client %d: %s at %zu: %.200s\n", (int) (c - clients), c->wrong, c->at, c->head);
+                fprintf(stderr, "client %d: %s at %zu: %.200s\n", (int)(c - clients), c->wrong, c->at, c->head);
                 wrong++;
             }
             bytes += c->at - first;

@@ -155,6 +155,25 @@ unsigned helper_count(const char *path)
     return count;
 }
 
+void helper_copy_root(void)
+{
+    char from[1024], copy[1024], old[1024];
+    (void)snprintf(from, sizeof(from), "%s", helper_root());
+    (void)snprintf(copy, sizeof(copy), "%s-copy", from);
+    (void)snprintf(old, sizeof(old), "%s-old", from);
+    pid_t child = fork();
+    ck_assert_int_ge(child, 0);
+    if (child == 0) {
+        (void)execlp("cp", "cp", "-a", from, copy, (char *)NULL);
+        _exit(127);
+    }
+    int status;
+    ck_assert_int_eq(waitpid(child, &status, 0), child);
+    ck_assert_int_eq(status, 0);
+    ck_ok(rename(from, old));
+    ck_ok(rename(copy, from));
+}
+
 void helper_crash_after(void (*work)(struct blobstore *store))
 {
     pid_t pid = fork();

@@ -36,6 +36,8 @@ const char *helper_blob_path(const struct digest *digest);
 void helper_write_file(const char *path, const void *data, size_t len);
 bool helper_exists(const char *path);
 unsigned helper_count(const char *path); /* entries of a directory */
+/* Puts a copy in the place of the root, with the same times: another lock file, other inodes. */
+void helper_copy_root(void);
 /* As a crash leaves it: the child opens the store, does `work`, and is gone without closing. */
 void helper_crash_after(void (*work)(struct blobstore *store));
 

@@ -283,10 +283,7 @@ START_TEST(a_store_that_was_copied_as_a_whole_is_read_and_goes_on)
     ck_ok(blobstore_stat(store, &digest, &before));
     blobstore_close(store);
 
-    char command[1024];
-    (void)snprintf(command, sizeof(command), "cp -a '%s' '%s-copy' && mv '%s' '%s-old' && mv '%s-copy' '%s'",
-                   helper_root(), helper_root(), helper_root(), helper_root(), helper_root(), helper_root());
-    ck_ok(system(command));
+    helper_copy_root();
     helper_write_file(helper_blob_path(&rotten), "not what was copied", 19);
 
     store = helper_open(&report);

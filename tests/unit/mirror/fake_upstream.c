@@ -213,7 +213,8 @@ bool upstream_has_accounts(struct upstream *u, const char *registry)
     return u->has_accounts;
 }
 
-int upstream_each_source(struct upstream *u, void (*fn)(void *arg, const struct upstream_source_state *state), void *arg)
+int upstream_each_source(struct upstream *u, void (*fn)(void *arg, const struct upstream_source_state *state),
+                         void *arg)
 {
     (void)u;
     (void)fn;

@@ -1,6 +1,6 @@
 /*
- * A mirror between a real store and a fake upstream, and clients whose connections can be suspended. The wall clock stands
- * still but for world_advance() (this replaces base/clock.c); the other clock is the real one.
+ * A mirror between a real store and a fake upstream, and clients whose connections can be suspended. The wall clock
+ * stands still but for world_advance() (this replaces base/clock.c); the other clock is the real one.
  */
 #pragma once
 

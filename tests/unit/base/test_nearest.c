@@ -1,5 +1,5 @@
 #include "base/auto.h"
-#include "config/nearest.h"
+#include "base/nearest.h"
 
 #include <check.h>
 

@@ -157,7 +157,7 @@ unsigned helper_count(const char *path)
 
 void helper_copy_root(void)
 {
-    char from[1024], copy[1024], old[1024];
+    char from[1024], copy[1032], old[1032];
     (void)snprintf(from, sizeof(from), "%s", helper_root());
     (void)snprintf(copy, sizeof(copy), "%s-copy", from);
     (void)snprintf(old, sizeof(old), "%s-old", from);

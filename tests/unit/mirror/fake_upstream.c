@@ -60,6 +60,14 @@ static int note_end(struct fake_job *j, int r)
     return r;
 }
 
+void fake_await_idle(struct upstream *u)
+{
+    (void)pthread_mutex_lock(&u->lock);
+    while (u->jobs)
+        (void)pthread_cond_wait(&u->stirred, &u->lock);
+    (void)pthread_mutex_unlock(&u->lock);
+}
+
 int fake_play_head(struct fake_job *j, const struct upstream_head *head)
 {
     j->has_head = true;
@@ -81,10 +89,11 @@ static void play_done(struct fake_job *j, struct upstream_result *result)
     struct upstream *u = j->upstream;
     if (j->ended)
         result->error = j->ended;
-    (void)pthread_mutex_lock(&u->lock);
-    unlink_job(u, j);
-    (void)pthread_mutex_unlock(&u->lock);
     j->job.callbacks->on_done(j->job.arg, result);
+    (void)pthread_mutex_lock(&u->lock);
+    unlink_job(u, j); /* after what it has led to was submitted: fake_await_idle() */
+    (void)pthread_cond_broadcast(&u->stirred);
+    (void)pthread_mutex_unlock(&u->lock);
     free_job(j);
 }
 
@@ -121,9 +130,9 @@ static bool play_jobs(struct upstream *u)
     for (struct fake_job *j = u->play ? u->jobs : NULL, *next; j && !u->stopping; j = next) {
         fake_play *play = u->play;
         void *arg = u->play_arg;
-        next = j->next; /* only this thread takes jobs out; new ones come at the end */
+        next = j->next; /* only this thread takes jobs out; new ones come at the end, and have their turn next time */
         (void)pthread_mutex_unlock(&u->lock);
-        (void)play(j, arg);
+        play(j, arg);
         (void)pthread_mutex_lock(&u->lock);
         played = true;
     }

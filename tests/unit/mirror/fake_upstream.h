@@ -38,9 +38,10 @@ void fake_tick(struct fake_job *j);
 void fake_done(struct fake_job *j, int error, int status);
 void fake_done_after(struct fake_job *j, int error, int status, int64_t retry_after_ms);
 
-/* On the upstream's thread; one that has called fake_play_done() returns false. */
-typedef bool fake_play(struct fake_job *j, void *arg);
+/* One turn of a job, on the upstream's thread; after fake_play_done() the job is gone. */
+typedef void fake_play(struct fake_job *j, void *arg);
 void fake_serve(struct upstream *u, fake_play *play, void *arg);
+void fake_await_idle(struct upstream *u); /* until there is no job */
 int fake_play_head(struct fake_job *j, const struct upstream_head *head);
 int fake_play_body(struct fake_job *j, const void *data, size_t len);
 void fake_play_done(struct fake_job *j, int error, int status);

@@ -1,0 +1,236 @@
+#include "mirror/library.h"
+
+#include "scratch.h"
+
+#include "base/limits.h"
+
+#include <errno.h>
+#include <string.h>
+
+#define LAYER "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+#define CONFIG "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"
+
+static const char image[] = "{\"schemaVersion\":2,\"config\":{\"digest\":\"" CONFIG "\",\"size\":7},"
+                            "\"layers\":[{\"digest\":\"" LAYER "\",\"size\":70000}]}";
+static const char list[] = "{\"name\":\"x\",\"tags\":[]}";
+
+static struct blobstore *store;
+static struct keeper *keeper;
+static struct library *library;
+
+static void start(void)
+{
+    store = scratch_store();
+    ck_ok(keeper_start(store, &keeper));
+    ck_ok(library_create(store, keeper, &library));
+}
+
+static void stop(void)
+{
+    keeper_stop(keeper);
+    library_destroy(library);
+    blobstore_close(store);
+}
+
+static void restart(void)
+{
+    stop();
+    start();
+}
+
+static void setup(void)
+{
+    scratch_setup();
+    start();
+}
+
+static void cleanup(void)
+{
+    stop();
+    scratch_cleanup();
+}
+
+static struct digest digest_of_text(const char *text)
+{
+    struct digest d;
+    ck_ok(digest_of(DIGEST_SHA256, text, strlen(text), &d));
+    return d;
+}
+
+static void add(const char *text, const char *type)
+{
+    struct digest digest = digest_of_text(text);
+    AUTO(auto_document_unref) struct document *d = NULL;
+    AUTO(auto_manifest_destroy) struct manifest *m = NULL;
+    ck_ok(document_create(&digest, type, text, strlen(text), &d));
+    int r = manifest_parse(text, strlen(text), &m);
+    library_add(library, d, r == 0 ? m : NULL, "docker.io", "library/alpine");
+}
+
+static void check_has(const char *text, const char *type)
+{
+    struct digest digest = digest_of_text(text);
+    AUTO(auto_document_unref) struct document *d = NULL;
+    ck_assert(library_has(library, &digest));
+    ck_ok(library_get(library, &digest, &d));
+    ck_assert_uint_eq(d->len, strlen(text));
+    ck_assert_str_eq(d->data, text);
+    ck_assert_str_eq(d->media_type, type);
+}
+
+static int error_of(const struct digest *digest)
+{
+    struct document *d = NULL;
+    int r = library_get(library, digest, &d);
+    ck_assert_ptr_null(d);
+    return r;
+}
+
+static void store_blob(const void *data, size_t len, const struct digest *digest)
+{
+    struct blobstore_writer *w;
+    struct blobstore_batch *batch;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, digest, &w, &length));
+    ck_ok(blobstore_writer_append(w, data, len));
+    ck_ok(blobstore_batch_begin(store, &batch));
+    ck_ok(blobstore_batch_publish(batch, w));
+    ck_ok(blobstore_batch_commit(batch));
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+}
+
+START_TEST(what_was_added_is_there_at_once_and_after_a_restart)
+{
+    struct digest digest = digest_of_text(image);
+    ck_assert(!library_has(library, &digest));
+    ck_assert_int_eq(error_of(&digest), -ENOENT);
+    add(image, MEDIA_TYPE_DOCKER_MANIFEST);
+    check_has(image, MEDIA_TYPE_DOCKER_MANIFEST);
+    restart();
+    check_has(image, MEDIA_TYPE_DOCKER_MANIFEST); /* as it was added, not as its form is */
+}
+END_TEST
+
+START_TEST(added_twice_is_kept_once_with_the_latest_type)
+{
+    add(image, MEDIA_TYPE_DOCKER_MANIFEST);
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    restart();
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+    ck_assert_uint_eq(scratch_count("partial"), 0);
+}
+END_TEST
+
+START_TEST(a_document_that_is_no_manifest_is_kept_with_its_type)
+{
+    add(list, MEDIA_TYPE_JSON);
+    restart();
+    check_has(list, MEDIA_TYPE_JSON);
+}
+END_TEST
+
+START_TEST(a_manifest_that_came_as_a_blob_says_itself_what_it_is)
+{
+    struct digest digest = digest_of_text(image), other = digest_of_text(list);
+    store_blob(image, strlen(image), &digest);
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+    store_blob(list, strlen(list), &other);
+    ck_assert_int_eq(error_of(&other), -ENOENT); /* and what is none is none */
+}
+END_TEST
+
+START_TEST(a_large_blob_is_no_document_and_is_not_read)
+{
+    struct digest digest;
+    AUTO_FREE char *data = scratch_bytes(1, LIMIT_MANIFEST + 1, &digest);
+    store_blob(data, LIMIT_MANIFEST + 1, &digest);
+    ck_assert_int_eq(error_of(&digest), -ENOENT);
+}
+END_TEST
+
+START_TEST(what_a_flight_has_left_behind_does_not_disturb)
+{
+    struct digest digest = digest_of_text(image);
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_append(w, "rubbish", 7));
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    restart();
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+    ck_assert_uint_eq(scratch_count("partial"), 0);
+}
+END_TEST
+
+START_TEST(what_is_damaged_is_not_handed_out_and_not_kept)
+{
+    struct digest digest = digest_of_text(image);
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    stop();
+    scratch_damage(&digest);
+    start();
+    ck_assert_int_eq(error_of(&digest), -ENOENT);
+    restart();
+    ck_assert(!library_has(library, &digest));
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    restart();
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+}
+END_TEST
+
+/* --- sizes ---------------------------------------------------------------------------------------------------------
+ */
+
+static void check_size(const char *text, uint64_t wanted)
+{
+    struct digest digest;
+    uint64_t size = 0;
+    ck_ok(digest_parse(text, strlen(text), &digest));
+    ck_ok(library_size_hint(library, &digest, &size));
+    ck_assert_uint_eq(size, wanted);
+}
+
+START_TEST(a_manifest_says_how_large_its_parts_are)
+{
+    struct digest other = digest_of_text("other");
+    uint64_t size = 7;
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    check_size(LAYER, 70000);
+    check_size(CONFIG, 7);
+    restart();
+    check_size(LAYER, 70000);
+    check_size(CONFIG, 7);
+    ck_assert_int_eq(library_size_hint(library, &other, &size), -ENOENT);
+    ck_assert_uint_eq(size, 7);
+}
+END_TEST
+
+START_TEST(what_an_upstream_says_counts_more)
+{
+    struct digest layer;
+    ck_ok(digest_parse(LAYER, strlen(LAYER), &layer));
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    library_note_size(library, &layer, 70001);
+    check_size(LAYER, 70001);
+}
+END_TEST
+
+int main(void)
+{
+    Suite *suite = suite_create("library");
+    TCase *tests = tcase_create("library");
+    tcase_add_checked_fixture(tests, setup, cleanup);
+    tcase_set_timeout(tests, 60);
+    tcase_add_test(tests, what_was_added_is_there_at_once_and_after_a_restart);
+    tcase_add_test(tests, added_twice_is_kept_once_with_the_latest_type);
+    tcase_add_test(tests, a_document_that_is_no_manifest_is_kept_with_its_type);
+    tcase_add_test(tests, a_manifest_that_came_as_a_blob_says_itself_what_it_is);
+    tcase_add_test(tests, a_large_blob_is_no_document_and_is_not_read);
+    tcase_add_test(tests, what_a_flight_has_left_behind_does_not_disturb);
+    tcase_add_test(tests, what_is_damaged_is_not_handed_out_and_not_kept);
+    tcase_add_test(tests, a_manifest_says_how_large_its_parts_are);
+    tcase_add_test(tests, what_an_upstream_says_counts_more);
+    suite_add_tcase(suite, tests);
+    return suite_run(suite);
+}

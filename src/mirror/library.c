@@ -96,20 +96,20 @@ struct removal {
     struct digest digest;
 };
 
+/* At once, and not with the batch: the right bytes may come in the same one. */
 static void removal_add(struct keeping *k, struct blobstore_batch *batch)
 {
-    (void)k;
+    const struct removal *r = (struct removal *)k;
     (void)batch;
+    int removed = blobstore_remove(r->store, &r->digest);
+    if (removed < 0 && removed != -ENOENT)
+        log_event(LOG_ERROR, "not_removed", LOG_S("error", strerrorname_np(-removed)));
 }
 
 static void removal_done(struct keeping *k, int result)
 {
-    struct removal *r = (struct removal *)k;
     (void)result;
-    int e = blobstore_remove(r->store, &r->digest);
-    if (e < 0 && e != -ENOENT)
-        log_event(LOG_ERROR, "not_removed", LOG_S("error", strerrorname_np(-e)));
-    free(r);
+    free(k);
 }
 
 static void report_damage(struct library *l, const struct digest *digest)

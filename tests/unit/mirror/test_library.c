@@ -5,6 +5,7 @@
 #include "base/limits.h"
 
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 
 #define LAYER "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
@@ -179,6 +180,43 @@ START_TEST(what_is_damaged_is_not_handed_out_and_not_kept)
 }
 END_TEST
 
+/* Something to keep that holds the keeper until the test has come. */
+struct stop {
+    struct keeping keeping;
+    pthread_barrier_t meet;
+};
+
+static void stop_add(struct keeping *k, struct blobstore_batch *batch)
+{
+    struct stop *s = (struct stop *)k;
+    (void)batch;
+    (void)pthread_barrier_wait(&s->meet);
+    (void)pthread_barrier_wait(&s->meet);
+}
+
+static void stop_done(struct keeping *k, int result)
+{
+    (void)k;
+    (void)result;
+}
+
+START_TEST(bytes_that_are_not_those_of_their_name_are_removed_before_the_right_ones_come)
+{
+    struct digest digest = digest_of_text(image);
+    struct stop busy = {.keeping = {.add = stop_add, .done = stop_done}};
+    store_blob(list, strlen(list), &digest);
+    ck_ok(pthread_barrier_init(&busy.meet, NULL, 2));
+    keeper_post(keeper, &busy.keeping);
+    (void)pthread_barrier_wait(&busy.meet);
+    ck_assert_int_eq(error_of(&digest), -ENOENT);
+    add(image, MEDIA_TYPE_OCI_MANIFEST); /* into one commit with the removal */
+    (void)pthread_barrier_wait(&busy.meet);
+    restart();
+    ck_ok(pthread_barrier_destroy(&busy.meet));
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+}
+END_TEST
+
 /* --- sizes ---------------------------------------------------------------------------------------------------------
  */
 
@@ -229,6 +267,7 @@ int main(void)
     tcase_add_test(tests, a_large_blob_is_no_document_and_is_not_read);
     tcase_add_test(tests, what_a_flight_has_left_behind_does_not_disturb);
     tcase_add_test(tests, what_is_damaged_is_not_handed_out_and_not_kept);
+    tcase_add_test(tests, bytes_that_are_not_those_of_their_name_are_removed_before_the_right_ones_come);
     tcase_add_test(tests, a_manifest_says_how_large_its_parts_are);
     tcase_add_test(tests, what_an_upstream_says_counts_more);
     suite_add_tcase(suite, tests);

@@ -33,7 +33,7 @@ struct upstream {
     bool stopping;
 };
 
-/* --- the thread ----------------------------------------------------------------------------------------------- */
+/* --- the thread --------------------------------------------------------------------------------------------- */
 
 /* Under the lock. */
 static void unlink_job(struct upstream *u, struct fake_job *j)
@@ -167,7 +167,7 @@ static void *upstream_thread(void *arg)
     return NULL;
 }
 
-/* --- upstream.h ----------------------------------------------------------------------------------------------- */
+/* --- upstream.h --------------------------------------------------------------------------------------------- */
 
 int upstream_start(const struct config *config, struct buf *errors, struct upstream **ret_upstream)
 {
@@ -255,7 +255,7 @@ void upstream_destroy(struct upstream *u)
     free(u);
 }
 
-/* --- the test's side ------------------------------------------------------------------------------------------ */
+/* --- the test's side ---------------------------------------------------------------------------------------- */
 
 struct upstream *fake_start(void)
 {

@@ -128,7 +128,7 @@ static void refuse_claim(void)
     fake_done(j, 0, 200);
 }
 
-/* --- one flight ------------------------------------------------------------------------------------------------ */
+/* --- one flight --------------------------------------------------------------------------------------------- */
 
 START_TEST(a_cold_blob_is_sized_by_a_head_and_fetched_by_one_get)
 {
@@ -279,7 +279,7 @@ START_TEST(a_flight_outlives_its_clients)
 }
 END_TEST
 
-/* --- breaks ----------------------------------------------------------------------------------------------------- */
+/* --- breaks ------------------------------------------------------------------------------------------------- */
 
 static const int breaks[] = {-ECONNRESET, -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH, -EREMOTEIO, -EPROTO, -EAGAIN};
 
@@ -431,7 +431,7 @@ START_TEST(a_flight_without_progress_fails_and_its_readers_are_cut)
 }
 END_TEST
 
-/* --- wrong bytes ------------------------------------------------------------------------------------------------- */
+/* --- wrong bytes -------------------------------------------------------------------------------------------- */
 
 START_TEST(the_last_bytes_wait_for_the_digest_and_wrong_ones_are_never_whole)
 {
@@ -565,7 +565,7 @@ START_TEST(a_blob_larger_than_any_may_be_is_refused)
 }
 END_TEST
 
-/* --- what is not known, or said wrongly ------------------------------------------------------------------------- */
+/* --- what is not known, or said wrongly --------------------------------------------------------------------- */
 
 static const int64_t lies[] = {1, 70000, 999999, 1000001, 5000000, 0};
 
@@ -694,7 +694,7 @@ START_TEST(a_head_that_nobody_answers_is_asked_again)
 }
 END_TEST
 
-/* --- what is not there -------------------------------------------------------------------------------------------- */
+/* --- what is not there -------------------------------------------------------------------------------------- */
 
 START_TEST(what_is_absent_is_absent_for_everybody_who_waits_and_remembered)
 {
@@ -796,8 +796,7 @@ START_TEST(nobody_waits_longer_than_the_answer_timeout)
 }
 END_TEST
 
-/* --- restarts ------------------------------------------------------------------------------------------------------
- */
+/* --- restarts ----------------------------------------------------------------------------------------------- */
 
 START_TEST(a_stop_in_the_middle_continues_where_it_was)
 {
@@ -899,8 +898,7 @@ START_TEST(an_upstream_that_has_less_than_what_is_here_is_refused)
 }
 END_TEST
 
-/* --- the store ------------------------------------------------------------------------------------------------------
- */
+/* --- the store ---------------------------------------------------------------------------------------------- */
 
 START_TEST(a_disk_that_takes_no_more_fails_the_flight_and_leaves_nothing)
 {
@@ -961,8 +959,7 @@ START_TEST(a_damaged_file_is_fetched_again)
 }
 END_TEST
 
-/* --- HEAD ------------------------------------------------------------------------------------------------------------
- */
+/* --- HEAD --------------------------------------------------------------------------------------------------- */
 
 START_TEST(a_head_of_a_cold_blob_moves_no_body_and_is_remembered)
 {

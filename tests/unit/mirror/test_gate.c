@@ -7,7 +7,7 @@
 #include <errno.h>
 #include <time.h>
 
-/* --- a connection that can be suspended ---------------------------------------------------------------------- */
+/* --- a connection that can be suspended --------------------------------------------------------------------- */
 
 struct seat {
     struct waiter waiter;
@@ -71,7 +71,7 @@ static void seat_check(struct seat *s, unsigned suspends, unsigned wakes)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
-/* --- */
+/* --- the gates of a test ------------------------------------------------------------------------------------ */
 
 static struct gates gates;
 static struct gate gate;
@@ -208,7 +208,7 @@ START_TEST(after_a_cut_everybody_is_awake_and_nobody_waits_again)
 }
 END_TEST
 
-/* --- threads -------------------------------------------------------------------------------------------------- */
+/* --- threads ------------------------------------------------------------------------------------------------ */
 
 /*
  * A lost wake-up would be made good by the gates' own thread a second later, so that so many rounds would not end

@@ -6,7 +6,7 @@
 #include <pthread.h>
 #include <string.h>
 
-/* --- things to keep that write down their turn ---------------------------------------------------------------- */
+/* --- things to keep that write down their turn -------------------------------------------------------------- */
 
 #define THINGS 100
 

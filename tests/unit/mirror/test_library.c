@@ -217,8 +217,7 @@ START_TEST(bytes_that_are_not_those_of_their_name_are_removed_before_the_right_o
 }
 END_TEST
 
-/* --- sizes ---------------------------------------------------------------------------------------------------------
- */
+/* --- sizes -------------------------------------------------------------------------------------------------- */
 
 static void check_size(const char *text, uint64_t wanted)
 {

@@ -91,8 +91,7 @@ static void warm(void)
     world_settle();
 }
 
-/* --- by tag and by digest -------------------------------------------------------------------------------------------
- */
+/* --- by tag and by digest ----------------------------------------------------------------------------------- */
 
 START_TEST(a_cold_tag_costs_a_head_and_a_get_and_then_nothing)
 {
@@ -234,8 +233,7 @@ START_TEST(a_head_by_digest_answers_with_the_digest_that_was_asked_for)
 }
 END_TEST
 
-/* --- past the TTL ----------------------------------------------------------------------------------------------------
- */
+/* --- past the TTL ------------------------------------------------------------------------------------------- */
 
 START_TEST(past_its_ttl_a_tag_costs_one_head_and_no_get)
 {
@@ -359,8 +357,7 @@ START_TEST(a_clock_that_is_set_back_makes_a_tag_old)
 }
 END_TEST
 
-/* --- failures --------------------------------------------------------------------------------------------------------
- */
+/* --- failures ----------------------------------------------------------------------------------------------- */
 
 START_TEST(what_is_absent_is_remembered_for_a_moment)
 {
@@ -474,8 +471,7 @@ START_TEST(a_manifest_that_is_damaged_on_disk_is_asked_for_again)
 }
 END_TEST
 
-/* --- lists
- * ------------------------------------------------------------------------------------------------------------- */
+/* --- lists --------------------------------------------------------------------------------------------------- */
 
 static void ask_tags(struct client *c, int64_t n, const char *last)
 {

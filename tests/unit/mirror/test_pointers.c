@@ -5,7 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
-/* --- on disk: the example of docs/store-format.md ------------------------------------------------------------- */
+/* --- on disk: the example of docs/store-format.md ----------------------------------------------------------- */
 
 static const char empty_json[] = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a";
 
@@ -133,7 +133,7 @@ START_TEST(a_value_that_is_damaged_or_of_another_version_is_none)
 }
 END_TEST
 
-/* --- in memory and in the index ------------------------------------------------------------------------------- */
+/* --- in memory and in the index ----------------------------------------------------------------------------- */
 
 static struct blobstore *store;
 static struct keeper *keeper;

@@ -68,8 +68,7 @@ START_TEST(the_names_of_a_request_need_not_outlive_it)
 }
 END_TEST
 
-/* --- every way to wait
- * ------------------------------------------------------------------------------------------------- */
+/* --- every way to wait --------------------------------------------------------------------------------------- */
 
 static void open_question(struct client *c)
 {

@@ -50,8 +50,7 @@ static void cleanup(void)
         free(blobs[i].data);
 }
 
-/* --- the upstream ---------------------------------------------------------------------------------------------------
- */
+/* --- the upstream ------------------------------------------------------------------------------------------- */
 
 static unsigned chance(unsigned *seed, unsigned n)
 {
@@ -125,8 +124,7 @@ static void play(struct fake_job *j, void *arg)
         fake_play_done(j, chance(seed, 2) ? -ECONNRESET : -ETIMEDOUT, 200);
 }
 
-/* --- the clients ----------------------------------------------------------------------------------------------------
- */
+/* --- the clients -------------------------------------------------------------------------------------------- */
 
 /*
  * Reads from `from` to the end, with pieces of any size; whether it came to the end. Bytes of a flight may be wrong as

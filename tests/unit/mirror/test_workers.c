@@ -6,7 +6,7 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-/* --- pieces of work that write down their turn --------------------------------------------------------------- */
+/* --- pieces of work that write down their turn -------------------------------------------------------------- */
 
 #define PIECES 64
 

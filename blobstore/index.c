@@ -474,7 +474,7 @@ int index_count(struct index_txn *t, enum index_table table, uint64_t *ret_count
 int index_cursor_open(struct index_txn *t, enum index_table table, struct index_cursor *ret_cursor)
 {
     MDB_cursor *cursor;
-    assert(t);
+    assert(t && t->index);
     int rc = mdb_cursor_open(t->handle, t->index->tables[table], &cursor);
     if (rc != 0)
         return translate(t->index, rc);

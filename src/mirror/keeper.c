@@ -14,7 +14,10 @@
 #define KEEPER_FLUSH_MS (60 * CLOCK_SECOND)
 
 struct keeper {
-    struct blobstore *store; /* set at create */
+    /* set at create */
+    struct blobstore *store;
+    keeper_checkpoint_fn checkpoint;
+    void *checkpoint_arg;
     pthread_mutex_t lock;
     pthread_cond_t stirred;
     /* under lock */
@@ -57,11 +60,20 @@ static void keep(struct keeper *k, struct keeping *taken)
     }
 }
 
-static void flush_touches(struct keeper *k)
+/* The next one does better: nothing depends on it. */
+static void flush(struct keeper *k)
 {
+    struct blobstore_batch *batch;
     int r = blobstore_flush_touches(k->store);
+    if (r == 0)
+        r = blobstore_batch_begin(k->store, &batch);
+    if (r == 0) {
+        if (k->checkpoint)
+            k->checkpoint(k->checkpoint_arg, batch);
+        r = blobstore_batch_commit(batch);
+    }
     if (r < 0)
-        log_event(LOG_ERROR, "touches_not_written", LOG_S("error", strerrorname_np(-r)));
+        log_event(LOG_ERROR, "checkpoint_failed", LOG_S("error", strerrorname_np(-r)));
     k->flushed_at = clock_monotonic_ms();
 }
 
@@ -83,20 +95,22 @@ static void *keeper_thread(void *arg)
         if (taken)
             keep(k, taken);
         if (clock_monotonic_ms() - k->flushed_at >= KEEPER_FLUSH_MS)
-            flush_touches(k);
+            flush(k);
         (void)pthread_mutex_lock(&k->lock);
     }
     (void)pthread_mutex_unlock(&k->lock);
-    flush_touches(k);
+    flush(k);
     return NULL;
 }
 
-int keeper_start(struct blobstore *store, struct keeper **ret_keeper)
+int keeper_start(struct blobstore *store, keeper_checkpoint_fn checkpoint, void *arg, struct keeper **ret_keeper)
 {
     struct keeper *k = calloc(1, sizeof(*k));
     if (!k)
         return -ENOMEM;
     k->store = store;
+    k->checkpoint = checkpoint;
+    k->checkpoint_arg = arg;
     k->last = &k->first;
     k->flushed_at = clock_monotonic_ms();
     pthread_condattr_t attr;

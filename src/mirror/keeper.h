@@ -1,7 +1,7 @@
 /*
  * The keeper: the one thread that makes things durable. What is posted while it waits for the disk is gathered, and
- * committed together: many blobs and records to one commit of the index. Between commits it writes out the touches.
- * Any thread may post.
+ * committed together: many blobs and records to one commit of the index. About once a minute it writes out the touches,
+ * and takes a checkpoint of what changes all the time. Any thread may post.
  */
 #pragma once
 
@@ -18,7 +18,12 @@ struct keeping {
     struct keeping *next; /* under the keeper's lock */
 };
 
-MUST_CHECK int keeper_start(struct blobstore *store, struct keeper **ret_keeper);
+/* Runs on the keeper's thread about once a minute, and a last time when it stops: puts what changes all the time. */
+typedef void (*keeper_checkpoint_fn)(void *arg, struct blobstore_batch *batch);
+
+/* `checkpoint` may be NULL. */
+MUST_CHECK int keeper_start(struct blobstore *store, keeper_checkpoint_fn checkpoint, void *arg,
+                            struct keeper **ret_keeper);
 void keeper_post(struct keeper *k, struct keeping *keeping);
 /* Keeps what was posted, also what that posts, and ends the thread. Accepts NULL. */
 void keeper_stop(struct keeper *k);

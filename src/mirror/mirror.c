@@ -1,5 +1,6 @@
 #include "mirror/mirror.h"
 
+#include "mirror/ledger.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -11,9 +12,17 @@ static unsigned worker_count(void)
     return cores < 2 ? 2 : cores > 16 ? 16 : (unsigned)cores;
 }
 
+static void checkpoint(void *arg, struct blobstore_batch *batch)
+{
+    const struct mirror *m = arg;
+    ledger_put(m->upstream, batch);
+}
+
 static int start_parts(struct mirror *m)
 {
-    int r = keeper_start(m->store, &m->keeper);
+    int r = ledger_restore(m->store, m->upstream);
+    if (r == 0)
+        r = keeper_start(m->store, checkpoint, m, &m->keeper);
     if (r == 0)
         r = workers_start(worker_count(), &m->workers);
     if (r == 0)

@@ -71,7 +71,7 @@ static struct ledger *ledger_open(void)
     for (unsigned i = 0; i < THINGS; i++)
         l->things[i] = (struct thing){.keeping = {.add = add, .done = done}, .ledger = l, .result = 1};
     l->store = scratch_store();
-    ck_ok(keeper_start(l->store, &l->keeper));
+    ck_ok(keeper_start(l->store, NULL, NULL, &l->keeper));
     return l;
 }
 
@@ -180,6 +180,25 @@ START_TEST(stopping_writes_down_when_blobs_were_used)
 }
 END_TEST
 
+static void note_checkpoint(void *arg, struct blobstore_batch *batch)
+{
+    (void)arg;
+    blobstore_batch_put(batch, BLOBSTORE_JOBS, "last", 4, "word", 4);
+}
+
+START_TEST(stopping_takes_a_last_checkpoint)
+{
+    struct blobstore *store = scratch_store();
+    struct keeper *keeper;
+    AUTO_BUF struct buf value = BUF_INIT(64);
+    ck_ok(keeper_start(store, note_checkpoint, NULL, &keeper));
+    keeper_stop(keeper);
+    ck_ok(blobstore_record_get(store, BLOBSTORE_JOBS, "last", 4, &value));
+    ck_assert_str_eq(value.data, "word");
+    blobstore_close(store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("keeper");
@@ -191,6 +210,7 @@ int main(void)
     tcase_add_test(tests, a_commit_that_fails_is_told_to_all_of_it_and_to_nobody_else);
     tcase_add_test(tests, stopping_keeps_what_was_posted_and_what_that_posts);
     tcase_add_test(tests, stopping_writes_down_when_blobs_were_used);
+    tcase_add_test(tests, stopping_takes_a_last_checkpoint);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

@@ -142,7 +142,7 @@ static struct pointers *pointers;
 static void start(void)
 {
     store = scratch_store();
-    ck_ok(keeper_start(store, &keeper));
+    ck_ok(keeper_start(store, NULL, NULL, &keeper));
     ck_ok(pointers_create(store, keeper, &pointers));
 }
 

@@ -170,6 +170,7 @@ static int on_head(void *arg, const struct upstream_head *head)
     f->job_error = r;
     if (r < 0)
         return r;
+    f->givers |= 1U << (head->source % 32);
     gate_lock(&f->gate);
     f->state = FLIGHT_STREAMING;
     f->answerable = true;
@@ -247,6 +248,7 @@ static void ask(struct flight *f, enum flight_state state, int64_t delay_ms)
         .object = UPSTREAM_BLOB,
         .reference = digest_format(&f->digest, digest),
         .head = state == FLIGHT_SIZING,
+        .avoid = f->avoid,
         .offset = state == FLIGHT_SIZING ? 0 : f->written,
         .delay_ms = delay_ms,
         .callbacks = &callbacks,
@@ -300,7 +302,8 @@ static void resume(struct flight *f, int error, const struct upstream_result *re
     }
     if (pause < result->retry_after_ms)
         pause = result->retry_after_ms;
-    f->breaks++;
+    if (f->breaks++ > 0) /* twice without a byte in between: others may do better, and after them all may again */
+        f->avoid = f->avoid || result->source >= 32 ? 0 : 1U << result->source;
     if (clock_monotonic_ms() + pause - f->progressed_at > f->patience_ms)
         flight_fail(f, error, result, result->message, BLOBSTORE_KEEP);
     else

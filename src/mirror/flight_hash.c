@@ -15,7 +15,10 @@ static void verify(struct flight *f)
 {
     struct digest actual;
     int r = digest_end(f->hash, &actual);
-    if (r == 0 && digest_equal(&actual, &f->digest))
+    bool is_right = r == 0 && digest_equal(&actual, &f->digest);
+    if (r == 0 && !is_right)
+        flights_shun(f->all, &f->digest, f->givers);
+    if (is_right)
         flight_land(f);
     else
         flight_fail(f, r < 0 ? r : -EBADMSG, NULL, "the upstream's bytes do not have the digest they should have",

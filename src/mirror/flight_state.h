@@ -38,10 +38,22 @@ enum size_source { SIZE_UNKNOWN, SIZE_OF_MANIFEST, SIZE_OF_HEAD, SIZE_OF_GET };
 
 #define FLIGHTS_BUCKETS 1024 /* a power of two */
 
+/* Sources that gave wrong bytes for a digest, remembered so long that the next flight asks others first. */
+#define SHUNNED 256 /* a power of two; one digest a place */
+#define SHUNNED_MS (10 * 60 * 1000LL)
+
+struct shunned {
+    struct digest digest;
+    uint32_t sources;
+    int64_t until; /* monotonic ms */
+};
+
 struct flights {
     struct flights_needs needs; /* set at create */
     pthread_mutex_t lock;
-    struct flight *buckets[FLIGHTS_BUCKETS]; /* under lock */
+    /* under lock */
+    struct flight *buckets[FLIGHTS_BUCKETS];
+    struct shunned shunned[SHUNNED];
     atomic_uint prefetching;
 };
 
@@ -66,7 +78,9 @@ struct flight {
     struct blobstore_writer *writer;
     char *gathered; /* FLIGHT_GATHER bytes, while a job is under way */
     size_t gathered_len;
-    uint64_t skip; /* bytes of this answer that are there already */
+    uint64_t skip;   /* bytes of this answer that are there already */
+    uint32_t givers; /* sources whose bytes are in the file, as far as is known */
+    uint32_t avoid;  /* sources that gave wrong bytes, or broke off */
     enum size_source size_source;
     unsigned breaks;       /* since the last progress */
     int64_t progressed_at; /* monotonic ms */
@@ -93,6 +107,8 @@ struct flight {
 
 /* flights.c, under the lock of all: where the flight itself is */
 struct flight **flights_find(struct flights *fs, const struct flight *f);
+/* The bytes of these sources were wrong. */
+void flights_shun(struct flights *fs, const struct digest *digest, uint32_t sources);
 
 /* flight.c; called by whoever has the flight */
 void flight_start(struct flight *f);

@@ -53,6 +53,24 @@ struct flight **flights_find(struct flights *fs, const struct flight *f)
     return at;
 }
 
+void flights_shun(struct flights *fs, const struct digest *digest, uint32_t sources)
+{
+    struct shunned *s = &fs->shunned[digest_hash(digest) & (SHUNNED - 1)];
+    (void)pthread_mutex_lock(&fs->lock);
+    if (!digest_equal(&s->digest, digest))
+        *s = (struct shunned){.digest = *digest};
+    s->sources |= sources;
+    s->until = clock_monotonic_ms() + SHUNNED_MS;
+    (void)pthread_mutex_unlock(&fs->lock);
+}
+
+/* Under the lock. */
+static uint32_t shunned_sources(const struct flights *fs, const struct digest *digest)
+{
+    const struct shunned *s = &fs->shunned[digest_hash(digest) & (SHUNNED - 1)];
+    return digest_equal(&s->digest, digest) && s->until > clock_monotonic_ms() ? s->sources : 0;
+}
+
 /* Under the lock: the flight whose bytes this target may see. */
 static struct flight *find(struct flights *fs, const struct flight_target *t)
 {
@@ -100,6 +118,7 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->work.run = flight_hash;
     f->digest = *t->digest;
     f->is_private = t->is_private;
+    f->avoid = shunned_sources(fs, t->digest);
     f->patience_ms = t->patience_ms;
     f->progressed_at = clock_monotonic_ms();
     f->registry = strdup(t->registry);

@@ -1,6 +1,6 @@
 #include "mirror/mirror.h"
 
-#include "mirror/ledger.h"
+#include "mirror/budgets.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -15,12 +15,12 @@ static unsigned worker_count(void)
 static void checkpoint(void *arg, struct blobstore_batch *batch)
 {
     const struct mirror *m = arg;
-    ledger_put(m->upstream, batch);
+    budgets_put(m->upstream, batch);
 }
 
 static int start_parts(struct mirror *m)
 {
-    int r = ledger_restore(m->store, m->upstream);
+    int r = budgets_restore(m->store, m->upstream);
     if (r == 0)
         r = keeper_start(m->store, checkpoint, m, &m->keeper);
     if (r == 0)

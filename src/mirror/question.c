@@ -167,6 +167,7 @@ void question_ask(struct question *q, int64_t delay_ms)
         .head = q->step == STEP_HEAD || q->step == STEP_FALLBACK,
         .class = q->is_revalidation ? UPSTREAM_REVALIDATION : UPSTREAM_LIVE,
         .anonymous = q->kind == QUESTION_PUBLIC,
+        .avoid = q->avoid,
         .delay_ms = delay_ms,
         .callbacks = &callbacks,
         .arg = q,
@@ -193,6 +194,7 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->of_blob = t->of_blob;
     q->is_revalidation = t->is_revalidation;
     q->is_private = t->is_private;
+    q->has_others = t->has_others;
     q->prefetch = t->prefetch;
     q->patience_ms = t->patience_ms;
     q->refs = 2; /* until it is answered, and the caller's */

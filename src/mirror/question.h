@@ -50,6 +50,7 @@ struct question_target {
     bool of_blob;         /* QUESTION_PUBLIC: the reference is a blob's */
     bool is_revalidation; /* somebody has something to serve already */
     bool is_private;      /* what comes is for this repository only */
+    bool has_others;      /* the registry has more than one source */
     unsigned prefetch;    /* of a manifest's blobs, when so many at the most are under way; 0: none */
     int64_t patience_ms;  /* of those flights */
 };

@@ -121,6 +121,17 @@ static int take_manifest(struct question *q, const struct digest *digest, struct
     return 0;
 }
 
+/* A wrong manifest of one source may be right at another. */
+static bool try_elsewhere(struct question *q, int error)
+{
+    if (!q->has_others || (error != -EBADMSG && error != -EPROTO) || q->result.source >= 32 ||
+        q->avoid & 1U << q->result.source)
+        return false;
+    q->avoid |= 1U << q->result.source;
+    question_ask(q, 0);
+    return true;
+}
+
 static void fail_manifest(struct question *q, int error)
 {
     const char *message = error == -EBADMSG   ? "the upstream's manifest does not have the digest it should have"
@@ -192,7 +203,8 @@ static void read_manifest(struct question *q)
     }
     r = take_manifest(q, wanted.algorithm == DIGEST_NONE ? NULL : &wanted, &actual);
     if (r < 0) {
-        fail_manifest(q, r);
+        if (!try_elsewhere(q, r))
+            fail_manifest(q, r);
         return;
     }
     q->pointer.digest = actual;

@@ -36,12 +36,13 @@ struct question {
     /* set at create */
     enum question_kind kind;
     char *registry, *repository, *reference;
-    bool of_blob, is_revalidation, is_private;
+    bool of_blob, is_revalidation, is_private, has_others;
     unsigned prefetch;
     int64_t patience_ms;
     /* of whoever has the step: the upstream's thread while a job runs, a worker afterwards */
     enum step step;
     unsigned attempts, pages;
+    uint32_t avoid;               /* sources whose manifest was wrong */
     struct buf body, query, next; /* query of the page now asked for, of the one after it */
     struct listing *listing;
     struct upstream_result result;

@@ -85,6 +85,7 @@ static int read_names(struct mirror_session *s, const struct mirror_request *req
     (void)stpcpy(s->repository, name.path);
     (void)read_reference(s, request);
     s->ttl_ms = config_tag_ttl_ms(config, name.registry, s->repository, s->reference);
+    s->has_others = name.registry->source_count > 1;
     s->is_open = config_is_open(name.registry, s->repository);
     s->stale_for_ms = config->tags.stale_for_ms;
     s->stale_while_revalidate = config->tags.stale_while_revalidate;

@@ -91,6 +91,7 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
         .of_blob = kind == QUESTION_PUBLIC && s->object == MIRROR_BLOB,
         .is_revalidation = !holds && kind != QUESTION_PUBLIC,
         .is_private = s->is_private,
+        .has_others = s->has_others,
         .prefetch = s->head ? 0 : s->prefetch,
         .patience_ms = s->patience_ms,
     };

@@ -65,6 +65,14 @@ static int board(struct mirror_session *s)
     return r;
 }
 
+/* What one source gave wrongly another may have right: once. */
+static bool may_try_others(struct mirror_session *s)
+{
+    bool may = s->has_others && !s->has_tried_others && (s->failure.error == -EBADMSG || s->failure.error == -EPROTO);
+    s->has_tried_others = true;
+    return may;
+}
+
 static int step_flight(struct mirror_session *s)
 {
     for (;;) {
@@ -92,7 +100,8 @@ static int step_flight(struct mirror_session *s)
         /* What another repository does not have may be in this one; what failed is tried again while there is time. */
         bool is_own = flight_is_of(s->flight, s->registry, s->repository);
         session_leave_flight(s);
-        if (!failure_is_passing(&s->failure) && (is_own || !failure_is_absence(&s->failure)))
+        bool is_absent_elsewhere = !is_own && failure_is_absence(&s->failure);
+        if (!failure_is_passing(&s->failure) && !is_absent_elsewhere && !may_try_others(s))
             return s->failure.error;
     }
 }

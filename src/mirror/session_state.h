@@ -31,7 +31,7 @@ struct mirror_session {
     struct digest digest;
     int64_t page_size, ttl_ms, stale_for_ms, patience_ms;
     int64_t opened, deadline; /* monotonic ms */
-    bool only_if_cached, is_open, stale_while_revalidate, stale_on_absence;
+    bool only_if_cached, is_open, has_others, stale_while_revalidate, stale_on_absence;
     unsigned prefetch;
     enum config_miss_status miss_status;
     char registry[LIMIT_NAME + 1], repository[LIMIT_NAME + 1], reference[DIGEST_TEXT_MAX];
@@ -42,6 +42,7 @@ struct mirror_session {
     bool question_is_mine;
     struct flight *flight;
     bool flight_is_mine;
+    bool has_tried_others;
     struct document *document;
     int fd;
     bool seen;       /* the repository may be seen */

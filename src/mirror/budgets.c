@@ -1,4 +1,4 @@
-#include "mirror/ledger.h"
+#include "mirror/budgets.h"
 
 #include "base/limits.h"
 
@@ -12,7 +12,7 @@
 #define NUMBERS 5
 #define FIXED (1 + NUMBERS * sizeof(uint64_t))
 
-int ledger_encode(const struct upstream_budget *b, struct buf *key, struct buf *value)
+int budgets_encode(const struct upstream_budget *b, struct buf *key, struct buf *value)
 {
     const int64_t numbers[NUMBERS] = {b->limit, b->remaining, b->window_ms, b->observed_at, b->blocked_until};
     const uint8_t version = RECORD_VERSION;
@@ -28,8 +28,8 @@ int ledger_encode(const struct upstream_budget *b, struct buf *key, struct buf *
     return r == 0 ? buf_add(value, b->id, strlen(b->id) + 1) : r;
 }
 
-int ledger_decode(const void *key, size_t key_len, const void *value, size_t value_len,
-                  struct upstream_budget *ret_budget)
+int budgets_decode(const void *key, size_t key_len, const void *value, size_t value_len,
+                   struct upstream_budget *ret_budget)
 {
     const char *k = key, *v = value;
     const char *account = memchr(k, '\0', key_len);
@@ -59,12 +59,12 @@ int ledger_decode(const void *key, size_t key_len, const void *value, size_t val
 static int restore(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct upstream_budget budget;
-    if (ledger_decode(key, key_len, value, value_len, &budget) == 0)
+    if (budgets_decode(key, key_len, value, value_len, &budget) == 0)
         upstream_restore_budget(arg, &budget);
     return 0;
 }
 
-int ledger_restore(struct blobstore *store, struct upstream *upstream)
+int budgets_restore(struct blobstore *store, struct upstream *upstream)
 {
     return blobstore_record_scan(store, BLOBSTORE_BUDGETS, "", 0, restore, upstream);
 }
@@ -72,11 +72,11 @@ int ledger_restore(struct blobstore *store, struct upstream *upstream)
 static void put(void *arg, const struct upstream_source_state *state)
 {
     AUTO_BUF struct buf key = BUF_INIT(BLOBSTORE_KEY_MAX), value = BUF_INIT(BLOBSTORE_VALUE_MAX);
-    if (state->budget.observed_at != 0 && ledger_encode(&state->budget, &key, &value) == 0)
+    if (state->budget.observed_at != 0 && budgets_encode(&state->budget, &key, &value) == 0)
         blobstore_batch_put(arg, BLOBSTORE_BUDGETS, key.data, key.len, value.data, value.len);
 }
 
-void ledger_put(struct upstream *upstream, struct blobstore_batch *batch)
+void budgets_put(struct upstream *upstream, struct blobstore_batch *batch)
 {
     int r = upstream_each_source(upstream, put, batch);
     (void)r; /* without memory the last checkpoint stays */

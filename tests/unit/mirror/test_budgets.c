@@ -1,4 +1,4 @@
-#include "mirror/ledger.h"
+#include "mirror/budgets.h"
 
 #include "scratch.h"
 
@@ -21,9 +21,9 @@ START_TEST(a_budget_is_read_back_as_it_was_written)
 {
     AUTO_BUF struct buf key = BUF_INIT(400), value = BUF_INIT(4096);
     struct upstream_budget b;
-    ck_ok(ledger_encode(&known, &key, &value));
+    ck_ok(budgets_encode(&known, &key, &value));
     ck_assert_uint_eq(key.len, strlen(known.origin) + 1 + strlen(known.account) + 1);
-    ck_ok(ledger_decode(key.data, key.len, value.data, value.len, &b));
+    ck_ok(budgets_decode(key.data, key.len, value.data, value.len, &b));
     ck_assert_str_eq(b.origin, known.origin);
     ck_assert_str_eq(b.account, known.account);
     ck_assert_str_eq(b.id, known.id);
@@ -41,8 +41,8 @@ START_TEST(the_anonymous_budget_has_an_empty_account)
     AUTO_BUF struct buf key = BUF_INIT(400), value = BUF_INIT(4096);
     struct upstream_budget anonymous = known, b;
     anonymous.account = anonymous.id = "";
-    ck_ok(ledger_encode(&anonymous, &key, &value));
-    ck_ok(ledger_decode(key.data, key.len, value.data, value.len, &b));
+    ck_ok(budgets_encode(&anonymous, &key, &value));
+    ck_ok(budgets_decode(key.data, key.len, value.data, value.len, &b));
     ck_assert_str_eq(b.account, "");
     ck_assert_str_eq(b.id, "");
 }
@@ -52,20 +52,20 @@ START_TEST(what_is_damaged_is_refused_wherever_it_is_cut)
 {
     AUTO_BUF struct buf key = BUF_INIT(400), value = BUF_INIT(4096);
     struct upstream_budget b;
-    ck_ok(ledger_encode(&known, &key, &value));
+    ck_ok(budgets_encode(&known, &key, &value));
     for (size_t len = 1; len < key.len; len++)
-        ck_assert_int_eq(ledger_decode(key.data, len, value.data, value.len, &b), -EINVAL);
+        ck_assert_int_eq(budgets_decode(key.data, len, value.data, value.len, &b), -EINVAL);
     for (size_t len = 1; len < value.len; len++)
-        ck_assert_int_eq(ledger_decode(key.data, key.len, value.data, len, &b), -EINVAL);
+        ck_assert_int_eq(budgets_decode(key.data, key.len, value.data, len, &b), -EINVAL);
     value.data[0]++;
-    ck_assert_int_eq(ledger_decode(key.data, key.len, value.data, value.len, &b), -EINVAL);
+    ck_assert_int_eq(budgets_decode(key.data, key.len, value.data, value.len, &b), -EINVAL);
 }
 END_TEST
 
 int main(void)
 {
-    Suite *suite = suite_create("ledger");
-    TCase *tests = tcase_create("ledger");
+    Suite *suite = suite_create("budgets");
+    TCase *tests = tcase_create("budgets");
     tcase_add_test(tests, a_budget_is_read_back_as_it_was_written);
     tcase_add_test(tests, the_anonymous_budget_has_an_empty_account);
     tcase_add_test(tests, what_is_damaged_is_refused_wherever_it_is_cut);

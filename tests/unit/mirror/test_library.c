@@ -22,7 +22,7 @@ static struct library *library;
 static void start(void)
 {
     store = scratch_store();
-    ck_ok(keeper_start(store, &keeper));
+    ck_ok(keeper_start(store, NULL, NULL, &keeper));
     ck_ok(library_create(store, keeper, &library));
 }
 

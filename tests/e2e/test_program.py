@@ -380,7 +380,7 @@ def test_credentials_that_changed_are_used_after_sighup(launch, hub, image, tmp_
         auth.write_text(json.dumps({"auths": {"docker.io": {"auth": base64.b64encode(b"jo:" + password).decode()}}}))
 
     write(b"first")
-    m = launch(registries={"docker.io": {"credentials": str(auth)}}, server={"answer_timeout": "1s"})
+    m = launch(registries={"docker.io": {"credentials": str(auth), "open": ["library/*"]}}, server={"answer_timeout": "1s"})
     client = Client(m.host_port)
     target = f"/v2/library/alpha/manifests/{image().digest}"
     assert client.get(target).status >= 400

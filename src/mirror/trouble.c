@@ -61,7 +61,9 @@ void trouble_of_failure(const struct failure *f, enum mirror_object object, cons
             t.code = "TOOMANYREQUESTS";
         set_miss(miss, object, &t);
     }
-    (void)snprintf(t.message, sizeof(t.message), "%s: %s", registry, f->message);
+    int n = snprintf(t.message, sizeof(t.message), "%s: %s", registry, f->message);
+    if (t.retry_after_s > 0 && n > 0 && (size_t)n < sizeof(t.message))
+        (void)snprintf(t.message + n, sizeof(t.message) - (size_t)n, "; worth another try in %d s", t.retry_after_s);
     *ret_trouble = t;
 }
 

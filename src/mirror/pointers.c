@@ -1,5 +1,7 @@
 #include "mirror/pointers.h"
 
+#include "base/hash.h"
+
 #include <assert.h>
 #include <endian.h>
 #include <errno.h>
@@ -102,10 +104,7 @@ void pointers_destroy(struct pointers *p)
 
 static struct entry **find(struct pointers *p, const struct pointer_key *key)
 {
-    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
-    for (size_t i = 0; i < key->len; i++)
-        h = (h ^ (unsigned char)key->bytes[i]) * 1099511628211ULL;
-    struct entry **at = &p->buckets[h & (POINTERS_BUCKETS - 1)];
+    struct entry **at = &p->buckets[hash_bytes(key->bytes, key->len) & (POINTERS_BUCKETS - 1)];
     while (*at && ((*at)->key.len != key->len || memcmp((*at)->key.bytes, key->bytes, key->len) != 0))
         at = &(*at)->chain;
     return at;

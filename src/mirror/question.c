@@ -1,5 +1,7 @@
 #include "mirror/question_state.h"
 
+#include "base/hash.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -33,10 +35,7 @@ void questions_destroy(struct questions *qs)
 
 static struct question **find(struct questions *qs, const char *key)
 {
-    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
-    for (const char *p = key; *p; p++)
-        h = (h ^ (unsigned char)*p) * 1099511628211ULL;
-    struct question **at = &qs->buckets[h & (QUESTIONS_BUCKETS - 1)];
+    struct question **at = &qs->buckets[hash_string(key) & (QUESTIONS_BUCKETS - 1)];
     while (*at && strcmp((*at)->key, key) != 0)
         at = &(*at)->chain;
     return at;

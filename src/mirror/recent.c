@@ -1,6 +1,7 @@
 #include "mirror/recent.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -66,10 +67,7 @@ int recent_create(struct recent **ret_recent)
 
 static struct entry **find(struct recent *r, const char *key)
 {
-    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
-    for (const char *p = key; *p; p++)
-        h = (h ^ (unsigned char)*p) * 1099511628211ULL;
-    struct entry **at = &r->buckets[h & (RECENT_BUCKETS - 1)];
+    struct entry **at = &r->buckets[hash_string(key) & (RECENT_BUCKETS - 1)];
     while (*at && strcmp((*at)->key, key) != 0)
         at = &(*at)->chain;
     return at;

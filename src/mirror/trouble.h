@@ -10,7 +10,7 @@
 
 #include <stddef.h>
 
-#define TROUBLE_TEXT_MAX 512
+#define TROUBLE_TEXT_MAX 640
 
 struct trouble {
     int status;

@@ -1,6 +1,7 @@
 #include "mirror/visibility.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "blobstore/blobstore.h"
 #include "mirror/keeper.h"
@@ -67,10 +68,7 @@ static size_t make_key(const char *registry, const char *repository, char *key)
 
 static struct place *place_of(struct visibilities *v, const char *key, size_t len)
 {
-    uint64_t h = 14695981039346656037ULL; /* FNV-1a */
-    for (size_t i = 0; i < len; i++)
-        h = (h ^ (unsigned char)key[i]) * 1099511628211ULL;
-    return &v->places[h & (PLACES - 1)];
+    return &v->places[hash_bytes(key, len) & (PLACES - 1)];
 }
 
 static bool recall(struct visibilities *v, const char *key, size_t len, struct known *ret_known)

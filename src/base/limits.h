@@ -45,6 +45,11 @@
 #define LIMIT_QUEUE_MS 60000
 /* Repositories and scopes of one registry that are remembered: challenges and tokens. */
 #define LIMIT_GRANTS 1024
+/* Hosts that said that they are asked too much and are remembered for it: registries and where they redirect to. */
+#define LIMIT_PACED_HOSTS 256
+/* A sibling that does not answer at once is not waited for: what it has, it has at hand. */
+#define LIMIT_SIBLING_CONNECT_MS 1000
+#define LIMIT_SIBLING_HEADER_MS 3000
 #define LIMIT_CREDENTIALS_FILE (1 * MIB)
 #define LIMIT_CA_FILE (4 * MIB)
 

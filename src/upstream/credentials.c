@@ -162,6 +162,13 @@ int credentials_parse(const char *text, size_t len, const struct credentials_nam
     return 0;
 }
 
+int credentials_user(const char *basic, char **ret_user)
+{
+    AUTO(auto_secret) char *login = strncmp(basic, "Basic ", 6) == 0 ? base64_decode(basic + 6) : NULL;
+    *ret_user = strndup(login ? login : "", login ? strcspn(login, ":") : 0);
+    return *ret_user ? 0 : -ENOMEM;
+}
+
 int credentials_read(const char *file, const struct credentials_names *names, char **ret_basic, struct buf *why)
 {
     AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);

@@ -23,5 +23,7 @@ MUST_CHECK int credentials_read(const char *file, const struct credentials_names
 /* The same of text in memory. */
 MUST_CHECK int credentials_parse(const char *text, size_t len, const struct credentials_names *names, char **ret_basic,
                                  struct buf *why);
+/* The user of a "Basic …"; "" where it has none that can be read. -ENOMEM. */
+MUST_CHECK int credentials_user(const char *basic, char **ret_user);
 /* Overwrites it first. Accepts NULL. */
 void credentials_free(char *secret);

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "upstream/backoff.h"
 #include "upstream/credentials.h"
 #include "upstream/loop.h"
 #include "upstream/token.h"
@@ -9,11 +10,14 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 
 /* For how long a failure stands for those that come after it. */
 #define REFUSED_MS 10000LL
-#define LIMITED_MS 5000LL
-#define LIMITED_MAX_MS 60000LL
+/* A token server that is asked too much: nobody asks it for a new token, for longer each time (protocol.md §1.6: locks
+ * of about ten minutes). */
+#define LIMITED_FIRST_MS 2000LL
+#define LIMITED_MAX_MS (10 * 60000LL)
 #define BROKEN_MS 500LL
 /* A token that is still good although its renewal failed: the next try. */
 #define RENEW_MS 5000LL
@@ -35,6 +39,9 @@ struct grants {
     struct challenge hint;
     unsigned logins_refused; /* in a row */
     int64_t login_after;
+    unsigned limited; /* 429s of token servers in a row */
+    int64_t tokens_after;
+    uint64_t random;
 };
 
 static uint32_t hash_of(const char *s)
@@ -52,6 +59,8 @@ struct grants *grants_create(void)
         return NULL;
     list_init(&g->known);
     list_init(&g->grants);
+    if (getrandom(&g->random, sizeof(g->random), 0) != sizeof(g->random))
+        g->random = (uint64_t)(uintptr_t)g;
     return g;
 }
 
@@ -382,13 +391,18 @@ static int refuse(struct grant *gr, struct transfer *t)
 
 static int64_t stands_for(const struct grant *gr)
 {
-    if (gr->error == -EACCES || gr->error == -EPERM)
-        return REFUSED_MS;
-    if (gr->error != -EAGAIN)
-        return BROKEN_MS;
-    return gr->retry_after_ms < 0                ? LIMITED_MS
-           : gr->retry_after_ms > LIMITED_MAX_MS ? LIMITED_MAX_MS
-                                                 : gr->retry_after_ms;
+    return gr->error == -EACCES || gr->error == -EPERM ? REFUSED_MS : BROKEN_MS;
+}
+
+/* It holds for all tokens, whosever they are. Those that live are used to their end. */
+static void note_limit(struct grants *g, int64_t retry_after_ms, int64_t now)
+{
+    g->random = g->random * 6364136223846793005u + 1442695040888963407u;
+    int64_t wait = backoff_ms(g->limited++, LIMITED_FIRST_MS, LIMITED_MAX_MS, g->random >> 16);
+    if (wait < retry_after_ms)
+        wait = retry_after_ms < LIMITED_MAX_MS ? retry_after_ms : LIMITED_MAX_MS;
+    if (g->tokens_after < now + wait)
+        g->tokens_after = now + wait;
 }
 
 static void fetch_done(void *arg, struct transfer *t)
@@ -406,7 +420,11 @@ static void fetch_done(void *arg, struct transfer *t)
     else if (gr->error < 0)
         memcpy(gr->message, t->message, sizeof(gr->message));
     buf_finish(&gr->reply);
-    gr->retry_after_ms = header_parse_retry_after(header_text(&t->header.retry_after), clock_real_ms());
+    gr->retry_after_ms = header_retry_after_ms(&t->header, clock_real_ms());
+    if (gr->error == -EAGAIN)
+        note_limit(gr->grants, gr->retry_after_ms, now);
+    else if (gr->error == 0)
+        gr->grants->limited = 0;
     if (gr->error < 0) {
         gr->failed_until = now + stands_for(gr);
         gr->refresh_at = now + RENEW_MS;
@@ -463,8 +481,16 @@ int grant_take(struct grant *gr, struct loop *loop, struct source *s, bool *ret_
         return 0;
     if (gr->fetch)
         return good ? 0 : -EINPROGRESS;
-    if (!good && gr->error < 0 && now < gr->failed_until)
+    if (!good && gr->error < 0 && gr->error != -EAGAIN && now < gr->failed_until)
         return gr->error;
+    if (now < gr->grants->tokens_after) {
+        if (good)
+            return 0;
+        gr->retry_after_ms = gr->grants->tokens_after - now;
+        (void)snprintf(gr->message, sizeof(gr->message), "%s: too many token requests (429), again in %lld s",
+                       gr->realm.authority, (long long)((gr->retry_after_ms + 999) / 1000));
+        return -EAGAIN;
+    }
     if (gr->with_account && !grants_login_allowed(gr->grants)) {
         (void)snprintf(gr->message, sizeof(gr->message), "%s: login refused a moment ago", gr->realm.authority);
         return good ? 0 : -EACCES;

@@ -15,7 +15,7 @@ void header_init(struct header *h)
 {
     *h = (struct header){.content_length = -1, .range_start = -1, .range_end = -1, .range_total = -1};
     h->content_type = h->digest = h->etag = h->link = h->filters = h->location = h->retry_after = h->challenges =
-        BUF_INIT(LIMIT_RESPONSE_HEADER);
+        h->limit = h->remaining = h->limit_source = h->limit_reset = BUF_INIT(LIMIT_RESPONSE_HEADER);
 }
 
 void header_finish(struct header *h)
@@ -28,6 +28,10 @@ void header_finish(struct header *h)
     buf_finish(&h->location);
     buf_finish(&h->retry_after);
     buf_finish(&h->challenges);
+    buf_finish(&h->limit);
+    buf_finish(&h->remaining);
+    buf_finish(&h->limit_source);
+    buf_finish(&h->limit_reset);
 }
 
 const char *header_text(const struct buf *field)
@@ -85,6 +89,12 @@ int64_t header_parse_retry_after(const char *text, int64_t now_ms)
     return date == -1 ? -1 : clamp((int64_t)date * 1000 - now_ms);
 }
 
+int64_t header_retry_after_ms(const struct header *h, int64_t now_ms)
+{
+    int64_t ms = header_parse_retry_after(header_text(&h->retry_after), now_ms);
+    return ms >= 0 || h->status != 429 ? ms : header_parse_retry_after(header_text(&h->limit_reset), now_ms);
+}
+
 static int content_length(struct header *h, const char *value)
 {
     int64_t n;
@@ -118,6 +128,19 @@ static int joined(struct buf *field, const char *separator, const char *value)
     return r < 0 ? r : buf_adds(field, value);
 }
 
+/* With or without x-: some have the one, some the other (protocol.md §1.4). */
+static struct buf *limit_field(struct header *h, const char *name)
+{
+    if (strcasecmp(name, "Docker-RateLimit-Source") == 0)
+        return &h->limit_source;
+    if (strncasecmp(name, "X-", 2) == 0)
+        name += 2;
+    return strcasecmp(name, "RateLimit-Limit") == 0       ? &h->limit
+           : strcasecmp(name, "RateLimit-Remaining") == 0 ? &h->remaining
+           : strcasecmp(name, "RateLimit-Reset") == 0     ? &h->limit_reset
+                                                          : NULL;
+}
+
 static int field(struct header *h, const char *name, const char *value)
 {
     if (strcasecmp(name, "Content-Length") == 0)
@@ -144,7 +167,8 @@ static int field(struct header *h, const char *name, const char *value)
         return joined(&h->filters, ",", value);
     if (strcasecmp(name, "WWW-Authenticate") == 0)
         return joined(&h->challenges, "\n", value);
-    return 0;
+    struct buf *limit = limit_field(h, name);
+    return limit ? once(limit, value) : 0;
 }
 
 static int status_line(struct header *h, const char *line)

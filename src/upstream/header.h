@@ -20,7 +20,8 @@ struct header {
     bool complete;                               /* the blank line has come */
     struct buf content_type;                     /* without parameters, lower case */
     struct buf digest, etag, link, filters, location, retry_after;
-    struct buf challenges; /* WWW-Authenticate, one a line */
+    struct buf limit, remaining, limit_source, limit_reset; /* (x-)ratelimit-…, docker-ratelimit-source */
+    struct buf challenges;                                  /* WWW-Authenticate, one a line */
     size_t bytes;
     bool chunked;
 };
@@ -38,3 +39,5 @@ bool header_parse_content_range(const char *text, int64_t *ret_start, int64_t *r
 /* Retry-After in all its forms (protocol.md §1.6): seconds, seconds since 1970 (from 10⁹ on), an HTTP date.
  * Milliseconds from `now_ms` (wall clock) on, at least a second and at most a day; -1 for what is none of them. */
 int64_t header_parse_retry_after(const char *text, int64_t now_ms);
+/* The header's own; of a 429 without one the (x-)ratelimit-reset. */
+int64_t header_retry_after_ms(const struct header *h, int64_t now_ms);

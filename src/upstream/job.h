@@ -8,10 +8,10 @@
 
 struct job;
 struct loop;
-struct source;
+struct sources;
 
-/* Copies the request, takes a reference to the source. -ENOMEM. -EINVAL: names that cannot be part of a URL. */
-MUST_CHECK int job_create(const struct upstream_job *request, struct source *source, struct loop *loop,
+/* Copies the request, takes a reference to the sources. -ENOMEM. -EINVAL: names that cannot be part of a URL. */
+MUST_CHECK int job_create(const struct upstream_job *request, struct sources *sources, struct loop *loop,
                           struct job **ret_job);
 /* One that was not started: without on_done. Accepts NULL. */
 void job_destroy(struct job *job);

@@ -4,6 +4,7 @@
 #include "upstream/address.h"
 #include "upstream/credentials.h"
 #include "upstream/grants.h"
+#include "upstream/ledger.h"
 #include "upstream/proxy.h"
 
 #include <curl/curl.h>
@@ -132,6 +133,10 @@ static int copy_list(const struct config_list *list, char ***ret_copy)
 static void destroy(struct source *s)
 {
     free(s->registry);
+    free(s->name);
+    free(s->prefix);
+    free(s->account);
+    free(s->hop);
     url_finish(&s->url);
     credentials_free(s->basic);
     free(s->ca);
@@ -141,23 +146,70 @@ static void destroy(struct source *s)
     for (size_t i = 0; s->auth_hosts && s->auth_hosts[i]; i++)
         free(s->auth_hosts[i]);
     free(s->auth_hosts);
-    grants_destroy(s->grants);
+    for (int i = 0; i < 2; i++) {
+        grants_destroy(s->grants[i]);
+        ledger_leave_account(s->ledger, s->accounts[i]);
+    }
+    ledger_leave_health(s->ledger, s->health);
     free(s);
 }
 
-int source_create(const struct config *config, const struct config_registry *registry,
-                  const struct config_source *source, struct buf *errors, struct source **ret_source)
+static int64_t shorter(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static void set_limits(struct source *s, const struct config *config)
+{
+    s->connect_timeout_ms = config->upstream.connect_timeout_ms;
+    s->header_timeout_ms = config->upstream.header_timeout_ms;
+    s->stall_timeout_ms = config->upstream.stall_timeout_ms;
+    s->max_connections = config->upstream.max_connections_per_host ? config->upstream.max_connections_per_host : 1;
+    if (s->sibling) {
+        s->connect_timeout_ms = shorter(s->connect_timeout_ms, LIMIT_SIBLING_CONNECT_MS);
+        s->header_timeout_ms = shorter(s->header_timeout_ms, LIMIT_SIBLING_HEADER_MS);
+    }
+}
+
+static int copy_names(struct source *s, const struct config_registry *registry, const struct config_source *source,
+                      const char *hop)
+{
+    int r = duplicate(registry->name, &s->registry);
+    if (r == 0)
+        r = duplicate(source->name, &s->name);
+    if (r == 0)
+        r = duplicate(source->prefix ? source->prefix : "", &s->prefix);
+    if (r == 0)
+        r = duplicate(hop, &s->hop);
+    return r;
+}
+
+/* What was known of it before, or is known of the account by another source. */
+static int join_ledger(struct source *s)
+{
+    const char *origin = s->url.origin;
+    int r = s->basic ? credentials_user(s->basic, &s->account) : duplicate("", &s->account);
+    if (r < 0)
+        return r;
+    s->health = ledger_health(s->ledger, s->registry, s->name, origin);
+    s->accounts[0] = ledger_account(s->ledger, origin, s->account);
+    s->accounts[1] = ledger_account(s->ledger, origin, "");
+    return s->health && s->accounts[0] && s->accounts[1] ? 0 : -ENOMEM;
+}
+
+int source_create(const struct source_needs *needs, const struct config_registry *registry,
+                  const struct config_source *source, struct source **ret_source)
 {
     AUTO(auto_source_unref) struct source *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
     s->references = 1;
+    s->ledger = needs->ledger;
     s->allow_private = source->allow_private;
-    s->connect_timeout_ms = config->upstream.connect_timeout_ms;
-    s->header_timeout_ms = config->upstream.header_timeout_ms;
-    s->stall_timeout_ms = config->upstream.stall_timeout_ms;
-    s->max_connections = config->upstream.max_connections_per_host ? config->upstream.max_connections_per_host : 1;
-    int r = duplicate(registry->name, &s->registry);
+    s->sibling = source->sibling;
+    s->tags = source->tags;
+    set_limits(s, needs->config);
+    int r = copy_names(s, registry, source, needs->hop);
     if (r == 0)
         r = url_parse(source->url, &s->url);
     if (r < 0)
@@ -166,14 +218,16 @@ int source_create(const struct config *config, const struct config_registry *reg
     if (r == 0)
         r = copy_list(&source->auth_hosts, &s->auth_hosts);
     if (r == 0 && source->ca_file)
-        r = read_ca(s, source->ca_file, errors);
+        r = read_ca(s, source->ca_file, needs->errors);
     if (r == 0 && source->credentials)
-        r = read_account(s, registry, source, errors);
+        r = read_account(s, registry, source, needs->errors);
+    if (r == 0)
+        r = join_ledger(s);
     if (r < 0)
         return r;
-    s->grants = grants_create();
-    if (!s->grants)
-        return -ENOMEM;
+    for (int i = 0; i < 2; i++)
+        if (!(s->grants[i] = grants_create()))
+            return -ENOMEM;
     *ret_source = TAKE_PTR(s);
     return 0;
 }

@@ -1,7 +1,7 @@
 /*
  * A source: one way to a registry, as one configuration had it. Immutable and counted: a job keeps the one it began
- * with, while a reload puts another in its place. Today a registry has one source; it is to become a list of them
- * (other accounts, other mirrors of the same digests), each with its own health and budget.
+ * with, while a reload puts another in its place. What is learnt of it is in the ledger, and outlives it (ledger.h,
+ * standing.h).
  *
  * References may be taken and dropped by any thread. `grants` alone changes, and is touched by the upstream's thread
  * only.
@@ -17,13 +17,21 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct account;
 struct grants;
+struct health;
+struct ledger;
 
 struct source {
     char *registry; /* its name in the configuration */
+    char *name;     /* in the registry */
     struct url url; /* where /v2/ is appended */
-    char *basic;    /* the account, as the value of an Authorization field; NULL: anonymous */
-    char *ca;       /* PEM: the system's and the source's own; NULL: libcurl's default */
+    char *prefix;   /* before the repository; "" */
+    char *account;  /* the user's name, for people; "": anonymous */
+    bool sibling, tags;
+    char *hop;   /* who we are to a sibling */
+    char *basic; /* the account, as the value of an Authorization field; NULL: anonymous */
+    char *ca;    /* PEM: the system's and the source's own; NULL: libcurl's default */
     size_t ca_len;
     char *proxy[2]; /* for http, for https; NULL: none */
     char *no_proxy;
@@ -34,15 +42,27 @@ struct source {
     int64_t stall_timeout_ms;
     unsigned max_connections; /* to one host */
 
-    struct grants *grants; /* tokens and challenges */
+    struct grants *grants[2]; /* tokens and challenges: with the account, and without */
+
+    struct ledger *ledger;
+    struct health *health;
+    struct account *accounts[2]; /* whose budget is spent: the account's, everybody's */
 
     unsigned references; /* atomic */
 };
 
+/* What all of them are given. */
+struct source_needs {
+    const struct config *config;
+    struct ledger *ledger; /* lives longer than any source */
+    const char *hop;
+    struct buf *errors;
+};
+
 /* Reads the account and the CA file; one that cannot be read is said in `errors` ("FILE: why"), and done without.
  * -ENOMEM, -EINVAL: the URL. */
-MUST_CHECK int source_create(const struct config *config, const struct config_registry *registry,
-                             const struct config_source *source, struct buf *errors, struct source **ret_source);
+MUST_CHECK int source_create(const struct source_needs *needs, const struct config_registry *registry,
+                             const struct config_source *source, struct source **ret_source);
 struct source *source_ref(struct source *s);
 void source_unref(struct source *s); /* accepts NULL */
 

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "upstream/address.h"
+#include "upstream/limit429.h"
 #include "upstream/loop.h"
 
 #include <arpa/inet.h>
@@ -104,6 +105,11 @@ static size_t take_body(char *data, size_t size, size_t count, void *arg)
     t->last_byte = clock_monotonic_ms();
     if (t->ignore) {
         t->ignored += len;
+        if (t->header.status == 429 && t->remark.len < t->remark.max) {
+            size_t room = t->remark.max - t->remark.len;
+            int e = buf_add(&t->remark, data, len < room ? len : room);
+            (void)e; /* without it, it is taken for the worst */
+        }
         return t->ignored > LIMIT_IDLE_BODY ? CURL_WRITEFUNC_ERROR : len;
     }
     int r = t->owner->body(t->arg, data, len);
@@ -156,6 +162,10 @@ static int add_fields(struct transfer *t, const struct transfer_request *request
         r = add_field(t, "Accept", request->accept);
     if (r == 0 && request->authorization)
         r = add_field(t, "Authorization", request->authorization);
+    if (r == 0 && request->hop)
+        r = add_field(t, "Cache-Control", "only-if-cached");
+    if (r == 0 && request->hop)
+        r = add_field(t, "Entrepot-Hop", request->hop);
     if (r == 0 && request->offset > 0) {
         char range[64];
         (void)snprintf(range, sizeof(range), "bytes=%llu-", (unsigned long long)request->offset);
@@ -248,6 +258,7 @@ int transfer_create(struct loop *loop, const struct transfer_request *request, c
     t->timer.fire = on_timer;
     list_init(&t->link);
     header_init(&t->header);
+    t->remark = BUF_INIT(LIMIT429_BODY_MAX);
     int r = copy_url(request->url, &t->url);
     if (r == 0)
         r = set_up(t, request);
@@ -264,6 +275,7 @@ void transfer_destroy(struct transfer *t)
     curl_easy_cleanup(t->easy);
     curl_slist_free_all(t->fields);
     header_finish(&t->header);
+    buf_finish(&t->remark);
     url_finish(&t->url);
     source_unref(t->source);
     free(t);

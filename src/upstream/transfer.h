@@ -45,6 +45,7 @@ struct transfer_request {
     const struct url *url;
     const char *authorization; /* value of the field, or NULL */
     const char *accept;        /* likewise */
+    const char *hop;           /* not NULL: to a sibling, who answers from what it has; who asks */
     uint64_t offset;           /* > 0: Range: bytes=<offset>- */
     bool head;
     bool bulk; /* a blob's: it may last, and others go before it */
@@ -75,6 +76,7 @@ struct transfer {
     struct header header;
     bool ignore; /* the body */
     size_t ignored;
+    struct buf remark; /* the beginning of an ignored body, of a 429: it says which limit that is */
 
     int error;
     char message[TRANSFER_MESSAGE];

@@ -35,8 +35,7 @@ static void start(void)
     (void)world_add(&world, httpd);
     (void)snprintf(realm, sizeof(realm), "http://127.0.0.1:%u/token", httpd_port(httpd));
     ck_assert_int_eq(loop_init(&loop), 0);
-    ck_assert_int_eq(source_create(&world.config, &world.registries[0], &world.sources[0][0], &world.errors, &source),
-                     0);
+    ck_assert_int_eq(world_source(&world, &world.registries[0], &world.sources[0][0], &source), 0);
 }
 
 static void stop(void)
@@ -52,7 +51,7 @@ static struct grant *find(const char *scope)
 {
     struct challenge c = {.scheme = CHALLENGE_BEARER, .realm = realm, .scope = (char *)(uintptr_t)scope};
     struct grant *g;
-    ck_assert_int_eq(grants_find(source->grants, source, &c, "library/a", false, &g), 0);
+    ck_assert_int_eq(grants_find(source->grants[0], source, &c, "library/a", false, &g), 0);
     return g;
 }
 
@@ -150,7 +149,7 @@ START_TEST(what_is_remembered_is_bounded_and_what_is_held_is_kept)
     for (unsigned i = 0; i < 2 * LIMIT_GRANTS; i++) {
         (void)snprintf(name, sizeof(name), "n%u", i);
         grant_release(find(name));
-        grants_remember(source->grants, name, &c);
+        grants_remember(source->grants[0], name, &c);
     }
     ck_assert_ptr_eq(find("held"), held);
     grant_release(held);
@@ -228,7 +227,7 @@ START_TEST(the_account_is_for_the_registrys_own)
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
         r.url = c.url = (char *)(uintptr_t)cases[i].registry;
         struct url url;
-        ck_assert_int_eq(source_create(&world.config, &r, &c, &world.errors, &source), 0);
+        ck_assert_int_eq(world_source(&world, &r, &c, &source), 0);
         ck_assert_int_eq(url_parse(cases[i].realm, &url), 0);
         ck_assert_msg(source_trusts(source, &url) == cases[i].trusted, "%s", cases[i].realm);
         url_finish(&url);
@@ -243,13 +242,12 @@ START_TEST(a_realm_in_plain_text_is_not_asked_for_a_secure_registry)
     start();
     source_unref(source);
     world.sources[0][0].url = (char[]){"https://registry.example"};
-    ck_assert_int_eq(source_create(&world.config, &world.registries[0], &world.sources[0][0], &world.errors, &source),
-                     0);
+    ck_assert_int_eq(world_source(&world, &world.registries[0], &world.sources[0][0], &source), 0);
     struct challenge c = {.scheme = CHALLENGE_BEARER, .realm = realm};
     struct grant *g = NULL;
-    ck_assert_int_eq(grants_find(source->grants, source, &c, "a", false, &g), -EPERM);
+    ck_assert_int_eq(grants_find(source->grants[0], source, &c, "a", false, &g), -EPERM);
     c.realm = (char[]){"not a url"};
-    ck_assert_int_eq(grants_find(source->grants, source, &c, "a", false, &g), -EPROTO);
+    ck_assert_int_eq(grants_find(source->grants[0], source, &c, "a", false, &g), -EPROTO);
     ck_assert_ptr_null(g);
     stop();
 }

@@ -58,8 +58,7 @@ static struct httpd *start(void *hang)
     world_init(&world);
     (void)world_add(&world, h);
     ck_assert_int_eq(loop_init(&loop), 0);
-    ck_assert_int_eq(source_create(&world.config, &world.registries[0], &world.sources[0][0], &world.errors, &source),
-                     0);
+    ck_assert_int_eq(world_source(&world, &world.registries[0], &world.sources[0][0], &source), 0);
     return h;
 }
 

@@ -348,7 +348,8 @@ START_TEST(a_token_server_that_fails_is_an_error_and_is_not_asked_again_at_once)
         world_start(&world);
         struct upstream_job job = probe_job(&probe);
         ck_assert_int_eq(probe_run(&world, &probe, &job), cases[i].error);
-        ck_assert_int_eq(probe.result.retry_after_ms, cases[i].retry_after_ms);
+        ck_assert_int_le(probe.result.retry_after_ms, cases[i].retry_after_ms);
+        ck_assert_int_ge(probe.result.retry_after_ms, cases[i].retry_after_ms - 5000);
         char where[64];
         (void)snprintf(where, sizeof(where), "127.0.0.1:%u: ", httpd_port(hub.auth));
         ck_assert_msg(strncmp(probe.message, where, strlen(where)) == 0, "%s", probe.message);
@@ -694,7 +695,7 @@ START_TEST(each_status_has_its_error)
         {403, "", -EACCES, -1},
         {404, "", -ENOENT, -1},
         {416, "", -ERANGE, -1},
-        {429, "", -EAGAIN, -1},
+        {429, "", -EAGAIN, 0}, /* our own guess */
         {429, "Retry-After: 7\r\n", -EAGAIN, 7000},
         {500, "", -EREMOTEIO, -1},
         {503, "Retry-After: 0\r\n", -EREMOTEIO, 1000},
@@ -706,22 +707,25 @@ START_TEST(each_status_has_its_error)
         {200, "Content-Encoding: gzip\r\n", -EPROTO, -1},
         {200, "Content-Length: 3\r\n", -EPROTO, -1},
     };
-    struct httpd *h = only(target);
-    world_start(&world);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct httpd *h = only(target); /* that knows nothing of the others */
+        world_start(&world);
         target_status = cases[i].status;
         target_fields = cases[i].fields;
         struct probe p;
         probe_init(&p);
         struct upstream_job job = probe_job(&p);
         ck_assert_msg(probe_run(&world, &p, &job) == cases[i].error, "%d: %s", cases[i].status, p.message);
-        ck_assert_int_eq(p.result.retry_after_ms, cases[i].retry_after_ms);
+        if (cases[i].retry_after_ms != 0)
+            ck_assert_int_eq(p.result.retry_after_ms, cases[i].retry_after_ms);
+        else
+            ck_assert_int_gt(p.result.retry_after_ms, 0);
         ck_assert_uint_eq(p.heads, 0);
         ck_assert_uint_eq(p.bodies, 0);
         ck_assert_msg(strncmp(p.message, "127.0.0.1:", 10) == 0, "%s", p.message);
         probe_finish(&p);
+        only_stop(h);
     }
-    only_stop(h);
 }
 END_TEST
 
@@ -846,9 +850,9 @@ START_TEST(each_way_to_break_has_its_error)
         {"nonsense", 0, -EPROTO, 0},  {"endless", 0, -EFBIG, 0},    {"fields", 0, -EFBIG, 0},
         {"closed", 0, 0, 1},          {"part", 5, -ECONNRESET, 1},  {"more", 5, -EPROTO, 1},
     };
-    struct httpd *h = only(odd);
-    world_start(&world);
     for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        struct httpd *h = only(odd);
+        world_start(&world);
         struct probe p;
         probe_init(&p);
         struct upstream_job job = probe_job(&p);
@@ -858,8 +862,8 @@ START_TEST(each_way_to_break_has_its_error)
         ck_assert_msg(error == cases[i].error, "%s: %d %s", cases[i].reference, error, p.message);
         ck_assert_uint_eq(p.heads, cases[i].heads);
         probe_finish(&p);
+        only_stop(h);
     }
-    only_stop(h);
 }
 END_TEST
 

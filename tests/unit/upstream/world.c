@@ -7,6 +7,8 @@
 
 #define DEADLINE_S 60
 
+static char source_names[4][16] = {"first", "second", "third", "fourth"};
+
 void world_init(struct world *w)
 {
     static const char *const variables[] = {"http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy",
@@ -18,7 +20,11 @@ void world_init(struct world *w)
     w->config.upstream.header_timeout_ms = 30000;
     w->config.upstream.stall_timeout_ms = 30000;
     w->config.upstream.max_connections_per_host = 64;
+    w->config.budget.reserve_revalidation = 10;
+    w->config.budget.reserve_seeding = 30;
+    w->config.budget.probe_after_ms = 300000;
     w->config.registries = w->registries;
+    ledger_init(&w->ledger);
 }
 
 struct config_source *world_add(struct world *w, struct httpd *h)
@@ -29,9 +35,55 @@ struct config_source *world_add(struct world *w, struct httpd *h)
     (void)snprintf(w->urls[i], sizeof(w->urls[i]), "http://127.0.0.1:%u", httpd_port(h));
     *r = (struct config_registry){.name = names[i], .url = w->urls[i], .sources = w->sources[i], .source_count = 1};
     struct config_source *s = &w->sources[i][0];
-    *s = (struct config_source){.name = (char[]){"first"}, .url = w->urls[i], .allow_private = true, .tags = true};
+    *s = (struct config_source){.name = source_names[0], .url = w->urls[i], .allow_private = true, .tags = true};
     r->aliases.items = s->auth_hosts.items = w->no_hosts;
     return s;
+}
+
+struct config_source *world_add_source(struct world *w, size_t registry, struct httpd *h)
+{
+    struct config_registry *r = &w->registries[registry];
+    size_t i = r->source_count++;
+    struct config_source *s = &w->sources[registry][i];
+    *s = w->sources[registry][0];
+    s->name = source_names[i];
+    if (h) {
+        s->url = w->source_urls[registry][i];
+        (void)snprintf(s->url, sizeof(w->source_urls[registry][i]), "http://127.0.0.1:%u", httpd_port(h));
+    }
+    return s;
+}
+
+int world_source(struct world *w, const struct config_registry *registry, const struct config_source *config,
+                 struct source **ret_source)
+{
+    const struct source_needs needs = {
+        .config = &w->config, .ledger = &w->ledger, .hop = "0123456789abcdef", .errors = &w->errors};
+    return source_create(&needs, registry, config, ret_source);
+}
+
+struct wanted {
+    const char *registry, *source;
+    struct upstream_source_state *state;
+    bool found;
+};
+
+static void take_state(void *arg, const struct upstream_source_state *state)
+{
+    struct wanted *wanted = arg;
+    if (strcmp(state->registry, wanted->registry) != 0 || strcmp(state->name, wanted->source) != 0)
+        return;
+    *wanted->state = *state;
+    wanted->found = true;
+}
+
+struct upstream_source_state world_state(struct world *w, const char *registry, const char *source)
+{
+    struct upstream_source_state state;
+    struct wanted wanted = {registry, source, &state, false};
+    ck_assert_int_eq(upstream_each_source(w->upstream, take_state, &wanted), 0);
+    ck_assert(wanted.found);
+    return state;
 }
 
 void world_start(struct world *w)
@@ -44,6 +96,7 @@ void world_finish(struct world *w)
     if (w->upstream)
         upstream_stop(w->upstream);
     upstream_destroy(w->upstream);
+    ledger_finish(&w->ledger);
     buf_finish(&w->errors);
 }
 

@@ -1,0 +1,158 @@
+#include "upstream/sources.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <string.h>
+
+static void destroy(struct sources *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        source_unref(s->items[i]);
+    free(s->registry);
+    free(s);
+}
+
+int sources_create(const struct source_needs *needs, const struct config_registry *registry,
+                   struct sources **ret_sources)
+{
+    if (registry->source_count > SOURCES_MAX)
+        return -EINVAL;
+    AUTO(auto_sources_unref)
+    struct sources *s = calloc(1, sizeof(*s) + registry->source_count * sizeof(s->items[0]));
+    if (!s)
+        return -ENOMEM;
+    s->references = 1;
+    s->policy = (struct budget_policy){
+        .reserve_percent = {[UPSTREAM_REVALIDATION] = needs->config->budget.reserve_revalidation,
+                            [UPSTREAM_SEEDING] = needs->config->budget.reserve_seeding},
+        .probe_after_ms = needs->config->budget.probe_after_ms,
+    };
+    s->registry = strdup(registry->name);
+    if (!s->registry)
+        return -ENOMEM;
+    for (; s->count < registry->source_count; s->count++) {
+        int r = source_create(needs, registry, &registry->sources[s->count], &s->items[s->count]);
+        if (r < 0)
+            return r;
+    }
+    *ret_sources = TAKE_PTR(s);
+    return 0;
+}
+
+struct sources *sources_ref(struct sources *s)
+{
+    (void)__atomic_add_fetch(&s->references, 1, __ATOMIC_RELAXED);
+    return s;
+}
+
+void sources_unref(struct sources *s)
+{
+    if (s && __atomic_sub_fetch(&s->references, 1, __ATOMIC_ACQ_REL) == 0)
+        destroy(s);
+}
+
+bool sources_have_accounts(const struct sources *s)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (s->items[i]->basic)
+            return true;
+    return false;
+}
+
+/* ------------------------------------------------------------------ the choice */
+
+static bool is_behind(const struct walk *w, unsigned i)
+{
+    return w->behind >> i & 1;
+}
+
+static bool is_believed(const struct source *s, const struct walk *w)
+{
+    return !s->sibling && (w->by_digest || s->tags);
+}
+
+unsigned sources_first(const struct sources *s, const struct walk *w)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (!is_behind(w, i) && is_believed(s->items[i], w))
+            return i;
+    return UINT_MAX;
+}
+
+/* Has the same content, whoever asks. */
+static bool is_same_place(const struct source *a, const struct source *b)
+{
+    return strcmp(a->url.text, b->url.text) == 0 && strcmp(a->prefix, b->prefix) == 0;
+}
+
+/* The account of the same host that has the most left, where that is known and more. */
+static unsigned richest(const struct sources *s, const struct walk *w, unsigned index, int64_t now)
+{
+    struct failure ignored;
+    int64_t most = standing_left(s->items[index], &w->intent);
+    unsigned best = index;
+    for (unsigned i = index + 1; i < s->count; i++) {
+        const struct source *other = s->items[i];
+        if (is_behind(w, i) || !is_same_place(s->items[index], other))
+            continue;
+        int64_t left = standing_left(other, &w->intent);
+        if (left > most && standing_look(other, &w->intent, &s->policy, true, now, &ignored) == BUDGET_GO) {
+            most = left;
+            best = i;
+        }
+    }
+    return best;
+}
+
+static enum budget_verdict look(const struct sources *s, struct walk *w, unsigned i, unsigned first, int64_t now)
+{
+    struct failure f;
+    bool surveyed = w->surveyed >> i & 1;
+    enum budget_verdict verdict = standing_look(s->items[i], &w->intent, &s->policy, surveyed, now, &f);
+    if (verdict != BUDGET_NO)
+        return verdict;
+    f.source = i;
+    f.first = i == first;
+    outcome_add(&w->outcome, &f);
+    w->behind |= 1U << i;
+    return verdict;
+}
+
+static enum budget_verdict choose_among(const struct sources *s, struct walk *w, bool siblings, unsigned first,
+                                        int64_t now, unsigned *ret_index)
+{
+    for (unsigned i = 0; i < s->count; i++) {
+        const struct source *source = s->items[i];
+        if (is_behind(w, i) || (w->by_digest ? source->sibling != siblings : !source->tags))
+            continue;
+        enum budget_verdict verdict = look(s, w, i, first, now);
+        if (verdict == BUDGET_NO)
+            continue;
+        *ret_index = i;
+        if (verdict == BUDGET_GO && intent_is_counted(&w->intent) && !source->sibling &&
+            standing_is_low(source, &w->intent, &s->policy))
+            *ret_index = richest(s, w, i, now);
+        return verdict;
+    }
+    return BUDGET_NO;
+}
+
+enum budget_verdict sources_choose(const struct sources *s, struct walk *w, unsigned first, int64_t now,
+                                   unsigned *ret_index)
+{
+    enum budget_verdict verdict = w->by_digest ? choose_among(s, w, true, first, now, ret_index) : BUDGET_NO;
+    return verdict != BUDGET_NO ? verdict : choose_among(s, w, false, first, now, ret_index);
+}
+
+void sources_pass(const struct sources *s, struct walk *w, unsigned index, const struct failure *failure)
+{
+    outcome_add(&w->outcome, failure);
+    w->behind |= 1U << index;
+    bool all = failure->error == -ENOENT || w->intent.anonymous; /* accounts make no difference */
+    for (unsigned i = 0; all && i < s->count; i++)
+        if (is_same_place(s->items[index], s->items[i]))
+            w->behind |= 1U << i;
+    /* What the first says of its tags is believed; others may just not have them yet. */
+    if (failure->error == -ENOENT && failure->first && !w->by_digest)
+        w->behind = UINT32_MAX;
+}

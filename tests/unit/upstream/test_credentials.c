@@ -136,11 +136,27 @@ START_TEST(a_file_that_cannot_be_read_is_said)
 }
 END_TEST
 
+START_TEST(the_user_is_told_and_nothing_else)
+{
+    static const struct {
+        const char *basic, *user;
+    } cases[] = {
+        {"Basic am86czNjcmV0", "jo"}, {"Basic am8=", "jo"}, {"Basic ***", ""}, {"Bearer am86czNjcmV0", ""}, {"", ""},
+    };
+    for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+        AUTO_FREE char *user = NULL;
+        ck_assert_int_eq(credentials_user(cases[i].basic, &user), 0);
+        ck_assert_str_eq(user, cases[i].user);
+    }
+}
+END_TEST
+
 int main(void)
 {
     Suite *s = suite_create("credentials");
     TCase *t = tcase_create("credentials");
     suite_add_tcase(s, t);
+    tcase_add_test(t, the_user_is_told_and_nothing_else);
     tcase_add_test(t, an_account_is_found_by_any_spelling_of_its_registry);
     tcase_add_test(t, the_best_name_wins_wherever_it_stands);
     tcase_add_test(t, user_and_password_may_be_apart);

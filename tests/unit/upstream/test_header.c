@@ -38,6 +38,26 @@ START_TEST(what_is_asked_for_is_captured)
 }
 END_TEST
 
+START_TEST(limits_are_captured_by_either_name_in_any_case)
+{
+    ck_assert_int_eq(FEED("HTTP/1.1 429 \r\n", "ratelimit-limit: 100;w=21600\r\n", "X-RateLimit-Limit: 5\r\n",
+                          "X-RATELIMIT-REMAINING: 0;w=3600\r\n", "docker-ratelimit-source: 192.0.2.1\r\n",
+                          "x-ratelimit-reset: 1746136938\r\n", "\r\n"),
+                     1);
+    ck_assert_str_eq(header_text(&h.limit), "100;w=21600");
+    ck_assert_str_eq(header_text(&h.remaining), "0;w=3600");
+    ck_assert_str_eq(header_text(&h.limit_source), "192.0.2.1");
+    ck_assert_int_eq(header_retry_after_ms(&h, 1746136908000LL), 30000);
+    header_finish(&h);
+    ck_assert_int_eq(FEED("HTTP/1.1 429 \r\n", "x-ratelimit-reset: 1746136938\r\n", "Retry-After: 3\r\n", "\r\n"), 1);
+    ck_assert_int_eq(header_retry_after_ms(&h, 1746136908000LL), 3000);
+    header_finish(&h);
+    ck_assert_int_eq(FEED("HTTP/1.1 200 \r\n", "x-ratelimit-reset: 1746136938\r\n", "\r\n"), 1);
+    ck_assert_int_eq(header_retry_after_ms(&h, 1746136908000LL), -1);
+    header_finish(&h);
+}
+END_TEST
+
 START_TEST(several_of_a_name_are_joined_where_a_list_is_meant)
 {
     ck_assert_int_eq(FEED("HTTP/1.1 401 \r\n", "WWW-Authenticate: Negotiate\r\n", "www-authenticate: Basic\r\n",
@@ -185,6 +205,7 @@ int main(void)
     TCase *t = tcase_create("header");
     suite_add_tcase(s, t);
     tcase_add_test(t, what_is_asked_for_is_captured);
+    tcase_add_test(t, limits_are_captured_by_either_name_in_any_case);
     tcase_add_test(t, several_of_a_name_are_joined_where_a_list_is_meant);
     tcase_add_test(t, an_answer_on_the_way_is_forgotten_for_the_final_one);
     tcase_add_test(t, trailers_change_nothing);

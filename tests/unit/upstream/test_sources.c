@@ -31,10 +31,17 @@ static struct host hosts[3];
 static struct world world;
 static struct probe probe;
 
-static void copy_field(struct exchange *x, const char *name, char *to, size_t size)
+/* What the last request was like. Connections have threads of their own. */
+static void note(struct exchange *x, struct host *host)
 {
-    const char *value = exchange_field(x, name);
-    (void)snprintf(to, size, "%s", value ? value : "");
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    (void)pthread_mutex_lock(&lock);
+    const char *value = exchange_field(x, "Entrepot-Hop");
+    (void)snprintf(host->hop, sizeof(host->hop), "%s", value ? value : "");
+    value = exchange_field(x, "Cache-Control");
+    (void)snprintf(host->control, sizeof(host->control), "%s", value ? value : "");
+    (void)snprintf(host->target, sizeof(host->target), "%.255s", x->target);
+    (void)pthread_mutex_unlock(&lock);
 }
 
 static void answer(struct exchange *x)
@@ -43,9 +50,7 @@ static void answer(struct exchange *x)
     char fields[512];
     bool head = strcmp(x->method, "HEAD") == 0, manifest = exchange_has(x, "/manifests/");
     const char *authorization = exchange_field(x, "Authorization");
-    copy_field(x, "Entrepot-Hop", host->hop, sizeof(host->hop));
-    copy_field(x, "Cache-Control", host->control, sizeof(host->control));
-    (void)snprintf(host->target, sizeof(host->target), "%.255s", x->target);
+    note(x, host);
     if (host->reached)
         (void)sem_post(host->reached);
     if (host->gate)

@@ -363,6 +363,28 @@ START_TEST(a_token_server_that_fails_is_an_error_and_is_not_asked_again_at_once)
 }
 END_TEST
 
+START_TEST(a_limited_token_server_is_asked_for_no_other_token_and_live_ones_serve)
+{
+    hub_start();
+    world_start(&world);
+    struct upstream_job job = probe_job(&probe);
+    ck_assert_int_eq(again(job, NULL), 0);
+    hub.auth_status = 429; /* Retry-After: 30 */
+    job.repository = "library/b";
+    ck_assert_int_eq(again(job, NULL), -EAGAIN);
+    ck_assert_uint_eq(tokens(), 2);
+    job.repository = "library/c";
+    ck_assert_int_eq(probe_run(&world, &probe, &job), -EAGAIN);
+    ck_assert_uint_eq(tokens(), 2);
+    ck_assert_int_gt(probe.result.retry_after_ms, 20000);
+    ck_assert_ptr_nonnull(strstr(probe.message, "too many token requests (429), again in 30 s"));
+    job.repository = "library/a";
+    ck_assert_int_eq(again(job, NULL), 0);
+    ck_assert_uint_eq(tokens(), 2);
+    hub_stop();
+}
+END_TEST
+
 static char large[LIMIT_TOKEN_BODY + 1024];
 
 START_TEST(a_token_without_end_is_cut)
@@ -1208,6 +1230,7 @@ int main(void)
     tcase_add_test(t, a_scope_that_is_not_enough_is_widened_once);
     tcase_add_test(t, a_realm_that_has_moved_is_found_again);
     tcase_add_test(t, a_token_server_that_fails_is_an_error_and_is_not_asked_again_at_once);
+    tcase_add_test(t, a_limited_token_server_is_asked_for_no_other_token_and_live_ones_serve);
     tcase_add_test(t, a_token_without_end_is_cut);
     tcase_add_test(t, the_token_server_is_told_the_account_and_the_registry_is_not);
     tcase_add_test(t, a_login_that_is_refused_is_said_and_not_repeated_at_once);

@@ -16,8 +16,9 @@ static const struct command commands[] = {
      "with\n"
      "line and column. Files that it names must be there, but for credentials, which may come later.\n",
      check_config_command},
-    {"reference", "", "print all options of the configuration, as Markdown",
-     "Prints what may stand in a configuration, with types, limits and defaults: docs/configuration.md.\n",
+    {"reference", "[metrics]", "print all options of the configuration, or all metrics, as Markdown",
+     "Prints what may stand in a configuration, with types, limits and defaults: docs/configuration.md.\n"
+     "With `metrics`, what is counted: docs/metrics.md.\n",
      reference_command},
     {"version", "", "print the version", "Prints the name and version of the program. --version does the same.\n",
      version_command},

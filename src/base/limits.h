@@ -56,6 +56,9 @@
 #define LOG_LINE_MAX (16 * KIB)
 #define LOG_GATHER (256 * KIB)
 
+/* All metrics as text. Some hundred series are usual, of about 100 bytes each. */
+#define LIMIT_METRICS_PAGE (16 * MIB)
+
 /* Documents (manifests and lists) in memory, all together; and the largest one that is stored. */
 #define LIMIT_SHELF (16 * MIB)
 #define LIMIT_DOCUMENT LIMIT_TAGS_BODY

@@ -49,7 +49,6 @@ enum metric {
 
 #define METRIC_LABELS_MAX 4
 #define METRIC_SERIES_MAX 256
-#define METRIC_PAGE_MAX (16ULL * 1024 * 1024)
 
 /* The values of a family's labels, in the order of the table: metrics_add(METRIC_REQUESTS, 1, LABELS("blob", "hit",
  * "2xx")). NULL counts as "". */

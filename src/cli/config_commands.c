@@ -1,6 +1,8 @@
-/* The commands that need the program alone: what it thinks of a configuration, what may stand in one, what it is. */
+/* The commands that need the program alone: what it thinks of a configuration, what may stand in one, what it counts,
+ * what it is. */
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/metrics.h"
 #include "cli/command.h"
 #include "config/config.h"
 
@@ -34,11 +36,11 @@ int check_config_command(const struct command *self, int argc, char **argv)
 
 int reference_command(const struct command *self, int argc, char **argv)
 {
-    (void)argv;
-    if (argc > 1)
-        return command_misused(self, "there are no arguments");
+    bool metrics = argc == 2 && strcmp(argv[1], "metrics") == 0;
+    if (argc > 1 && !metrics)
+        return command_misused(self, "there is nothing but metrics");
     AUTO_BUF struct buf markdown = BUF_INIT(MIB);
-    int r = config_reference(&markdown);
+    int r = metrics ? metrics_reference(&markdown) : config_reference(&markdown);
     if (r < 0) {
         (void)fprintf(stderr, "entrepot %s: %s\n", self->name, strerror(-r));
         return STATUS_FAILED;

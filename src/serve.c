@@ -4,10 +4,13 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "blobstore/blobstore.h"
 #include "cli/command.h"
+#include "collect.h"
 #include "config/config.h"
 #include "mirror/mirror.h"
+#include "server/ops.h"
 #include "server/server.h"
 #include "upstream/upstream.h"
 
@@ -18,13 +21,14 @@
 #include <sys/resource.h>
 
 /*
- *   start: configuration → store → upstream → mirror → server
- *   stop:  server (drains) → upstream's jobs → mirror → upstream → store
+ *   start: configuration → ops → store → upstream → mirror → server
+ *   stop:  server (drains) → upstream's jobs → mirror → upstream → store → ops
  *
  * A floor that was not started is NULL and is passed over by the stop.
  */
 struct service {
     const char *file; /* NULL: everything has its default */
+    struct ops *ops;  /* NULL also where nobody wants it */
     struct blobstore *store;
     struct upstream *upstream;
     struct mirror *mirror;
@@ -146,15 +150,22 @@ static int start_floors(struct service *s)
 {
     AUTO_BUF struct buf errors = BUF_INIT(MIB);
     struct config *config = s->of_server;
-    int r = open_store(s);
+    int r = ops_start(config, &s->ops, &errors);
+    if (r < 0) {
+        log_event(LOG_ERROR, "ops", LOG_S("error", errors.len ? errors.data : strerror(-r)));
+        return r;
+    }
+    r = open_store(s);
     if (r < 0)
         return r;
+    buf_reset(&errors);
     r = upstream_start(config, &errors, &s->upstream);
     log_lines(LOG_WARN, "credentials", &errors);
     if (r < 0) {
         log_event(LOG_ERROR, "upstream", LOG_S("error", strerror(-r)));
         return r;
     }
+    collect_start(s->upstream);
     const struct mirror_options options = {.config = config, .store = s->store, .upstream = s->upstream};
     r = mirror_start(&options, &s->mirror);
     if (r < 0) {
@@ -165,6 +176,8 @@ static int start_floors(struct service *s)
     r = server_start(config, s->mirror, &s->server, &errors);
     if (r < 0)
         log_event(LOG_ERROR, "server", LOG_S("error", errors.len ? errors.data : strerror(-r)));
+    else
+        ops_enter(s->ops, OPS_SERVING);
     return r;
 }
 
@@ -183,6 +196,8 @@ static int start(struct service *s)
     }
     log_event(LOG_INFO, "start", LOG_S("version", ENTREPOT_VERSION), LOG_S("config", s->file),
               LOG_U("registries", config->registry_count), LOG_U("threads", config->server.threads));
+    metrics_set(METRIC_BUILD_INFO, 1, LABELS(ENTREPOT_VERSION));
+    metrics_set(METRIC_START_TIME, clock_real_ms() * 1000, NO_LABELS);
     raise_open_files(config);
     return start_floors(s);
 }
@@ -205,12 +220,15 @@ static void run(struct service *s, const sigset_t *signals)
 
 static void stop(struct service *s)
 {
+    ops_enter(s->ops, OPS_STOPPING);
     server_stop(s->server);
+    collect_stop();
     if (s->upstream)
         upstream_stop(s->upstream);
     mirror_stop(s->mirror);
     upstream_destroy(s->upstream);
     blobstore_close(s->store);
+    ops_stop(s->ops);
     refer(s, &s->of_server, NULL);
     refer(s, &s->of_upstream, NULL);
     refer(s, &s->of_mirror, NULL);

@@ -32,8 +32,8 @@ static const struct family families[] = {
     [METRIC_BUILD_INFO] = {"entrepot_build_info", GAUGE, .labels = {"version"}, .help = "1, with what is running."},
     [METRIC_START_TIME] = {"entrepot_start_time_seconds", GAUGE, SECONDS,
                            .help = "When the process started, since 1970."},
-    [METRIC_CONNECTIONS] = {"entrepot_connections", GAUGE, .collected = true, .help = "Clients' open connections."},
-    [METRIC_CONNECTIONS_LIMIT] = {"entrepot_connections_limit", GAUGE, .collected = true,
+    [METRIC_CONNECTIONS] = {"entrepot_connections", GAUGE, .help = "Clients' open connections."},
+    [METRIC_CONNECTIONS_LIMIT] = {"entrepot_connections_limit", GAUGE,
                                   .help = "How many there may be: server.max_connections."},
     [METRIC_REQUESTS] = {"entrepot_requests_total", COUNTER, .labels = {"object", "outcome", "status"},
                          .help =

@@ -196,7 +196,7 @@ static void *accept_thread(void *arg)
     return NULL;
 }
 
-int listener_start(struct listener *l, listener_accept *accept, void *arg)
+int listener_start(struct listener *l, const char *event, listener_accept *accept, void *arg)
 {
     l->accept = accept;
     l->arg = arg;
@@ -210,7 +210,7 @@ int listener_start(struct listener *l, listener_accept *accept, void *arg)
         char text[ADDRESS_TEXT] = "?";
         if (getsockname(l->sockets[i].fd, (struct sockaddr *)&address, &len) == 0)
             format_address((struct sockaddr *)&address, len, text);
-        log_event(LOG_INFO, "ready", LOG_S("listen", text));
+        log_event(LOG_INFO, event, LOG_S("listen", text));
     }
     return 0;
 }

@@ -23,8 +23,8 @@ typedef void listener_accept(void *arg, int fd, const struct sockaddr *address, 
  * NULL-terminated; port 0 takes any that is free. On failure `error` has it in words. */
 MUST_CHECK int listener_create(char *const *addresses, unsigned max_connections, struct listener **ret_listener,
                                struct buf *error);
-/* Starts the thread and logs event=ready for each socket. Until listener_stop(). */
-MUST_CHECK int listener_start(struct listener *l, listener_accept *accept, void *arg);
+/* Starts the thread and logs `event` for each socket. Until listener_stop(). */
+MUST_CHECK int listener_start(struct listener *l, const char *event, listener_accept *accept, void *arg);
 /* A connection that was handed over is closed. Any thread. */
 void listener_closed(struct listener *l);
 /* Accepts nothing more: new connections are refused. Idempotent. Not with listener_start(). */

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "mirror/mirror.h"
 #include "server/door.h"
 #include "server/listener.h"
@@ -91,6 +92,7 @@ static void notify_connection(void *cls, struct MHD_Connection *connection, void
     free(*context);
     *context = NULL;
     w->open--;
+    metrics_add(METRIC_CONNECTIONS, -1, NO_LABELS);
     listener_closed(w->server->listener);
 }
 
@@ -103,8 +105,10 @@ static void take_connection(void *arg, int fd, const struct sockaddr *address, s
         if (s->workers[i].open < best->open)
             best = &s->workers[i];
     best->open++;
+    metrics_add(METRIC_CONNECTIONS, 1, NO_LABELS);
     if (MHD_add_connection(best->daemon, fd, address, address_len) != MHD_YES) { /* which has closed it */
         best->open--;
+        metrics_add(METRIC_CONNECTIONS, -1, NO_LABELS);
         listener_closed(s->listener);
     }
 }
@@ -136,7 +140,8 @@ static int start_worker(struct worker *w)
     const struct MHD_OptionItem options[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)log_message, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
-        {MHD_OPTION_CONNECTION_LIMIT, config->server.max_connections, NULL}, /* the listener keeps the real one */
+        /* The listener keeps the real limit; one is closed before libmicrohttpd counts it no more. */
+        {MHD_OPTION_CONNECTION_LIMIT, config->server.max_connections + 1, NULL},
         {MHD_OPTION_CONNECTION_TIMEOUT, timeout_s, NULL},
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_escaped, NULL},
@@ -170,6 +175,7 @@ int server_start(const struct config *config, struct mirror *mirror, struct serv
         return -ENOMEM;
     s->config = config;
     s->worker_count = count;
+    metrics_set(METRIC_CONNECTIONS_LIMIT, config->server.max_connections, NO_LABELS);
     int r = door_init(&s->door, mirror, config->server.max_ranges);
     if (r < 0) {
         free(s);
@@ -183,7 +189,7 @@ int server_start(const struct config *config, struct mirror *mirror, struct serv
             r = -ENOMEM;
     }
     if (r == 0)
-        r = listener_start(s->listener, take_connection, s);
+        r = listener_start(s->listener, "ready", take_connection, s);
     if (r < 0) {
         destroy(s);
         return r;

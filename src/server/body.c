@@ -36,8 +36,8 @@ static ssize_t read_body(void *cls, uint64_t offset, char *data, size_t len)
     }
     if (n > 0) {
         r->handed_out = offset + (uint64_t)n;
-        if (r->first_ms == 0)
-            r->first_ms = clock_monotonic_ms();
+        if (r->first_us == 0)
+            r->first_us = clock_monotonic_us();
     }
     return n;
 }

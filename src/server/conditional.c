@@ -1,6 +1,7 @@
 #include "server/conditional.h"
 
 #include <string.h>
+#include <strings.h>
 
 static const char *skip_blanks(const char *p)
 {
@@ -50,4 +51,29 @@ bool conditional_if_range(const char *header, const char *digest)
     bool match = false;
     const char *p = parse_tag(skip_blanks(header), digest, &match);
     return p && match && *skip_blanks(p) == '\0';
+}
+
+/* To the comma that ends the directive at `p`, or the end; one in a quoted value ends nothing. */
+static const char *skip_directive(const char *p)
+{
+    for (bool quoted = false; *p && (quoted || *p != ','); p++) {
+        if (*p == '"')
+            quoted = !quoted;
+        else if (quoted && *p == '\\' && p[1])
+            p++;
+    }
+    return p;
+}
+
+bool conditional_only_if_cached(const char *header)
+{
+    static const char wanted[] = "only-if-cached";
+    const size_t n = sizeof(wanted) - 1;
+    for (const char *p = skip_blanks(header); *p; p = skip_blanks(p + (*p == ','))) {
+        const char *end = skip_directive(p);
+        if (strncasecmp(p, wanted, n) == 0 && (p + n == end || skip_blanks(p + n) == end))
+            return true;
+        p = end;
+    }
+    return false;
 }

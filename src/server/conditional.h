@@ -1,6 +1,6 @@
 /*
- * Conditional requests (RFC 9110 §13): entity tags are digests in quotes, so that a match means the same bytes. Pure;
- * any thread.
+ * What makes an answer depend on what the client has, or we have (RFC 9110 §13, RFC 9111 §5.2.1). Entity tags are
+ * digests in quotes, so that a match means the same bytes. Pure; any thread.
  */
 #pragma once
 
@@ -11,3 +11,5 @@ bool conditional_none_match(const char *header, const char *digest);
 /* Whether an If-Range header lets the Range header count: one strong tag that is `digest`. We give no dates, so that a
  * date never does. */
 bool conditional_if_range(const char *header, const char *digest);
+/* Whether a Cache-Control header of a request has the directive only-if-cached. */
+bool conditional_only_if_cached(const char *header);

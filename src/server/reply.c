@@ -1,6 +1,7 @@
 #include "server/reply.h"
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include "mirror/mirror.h"
 #include "server/body.h"
@@ -32,6 +33,8 @@ static enum MHD_Result queue(struct request *r, int status, struct MHD_Response 
     if (r->door->draining)
         add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     r->status = status;
+    if (!r->streamed)
+        r->first_us = clock_monotonic_us();
     if (r->route.head)
         r->length = 0;
     enum MHD_Result result = MHD_queue_response(r->connection, (unsigned)status, response);

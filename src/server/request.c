@@ -3,12 +3,15 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "mirror/mirror.h"
+#include "server/conditional.h"
 #include "server/reply.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 
 /* A GET may come with a body; it means nothing, and one that is longer than this ends the connection. */
@@ -27,7 +30,7 @@ void *request_create(void *cls, const char *target, struct MHD_Connection *conne
         .connection = connection,
         .client = info ? info->socket_context : NULL,
         .id = ++((struct door *)cls)->ids,
-        .began_ms = clock_monotonic_ms(),
+        .began_us = clock_monotonic_us(),
     };
     memcpy(r->target, target ? target : "", n + 1);
     door_enter(r->door);
@@ -78,6 +81,24 @@ static bool has_upload(const struct request *r)
     return (length && strcmp(length, "0") != 0) || request_header(r, MHD_HTTP_HEADER_TRANSFER_ENCODING);
 }
 
+/* MHD_KeyValueIterator: a request may have several fields of one name. */
+static enum MHD_Result look_for_only_if_cached(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    bool *found = cls;
+    (void)kind;
+    if (value && strcasecmp(name, MHD_HTTP_HEADER_CACHE_CONTROL) == 0 && conditional_only_if_cached(value))
+        *found = true;
+    return MHD_YES;
+}
+
+/* Another mirror asks what we have, and never more than that: two that name each other do not go round in circles. */
+static bool is_only_if_cached(const struct request *r)
+{
+    bool found = request_header(r, "Entrepot-Hop") != NULL;
+    (void)MHD_get_connection_values(r->connection, MHD_HEADER_KIND, look_for_only_if_cached, &found);
+    return found;
+}
+
 static int open_session(struct request *r)
 {
     static const enum mirror_object objects[] = {
@@ -95,6 +116,7 @@ static int open_session(struct request *r)
         .artifact_type = r->route.artifact_type,
         .page_size = r->route.page_size,
         .last = r->route.last,
+        .only_if_cached = is_only_if_cached(r),
         .waiter = {.suspend = suspend, .wake = wake, .arg = r},
     };
     return mirror_open(r->door->mirror, &request, &r->session);
@@ -154,24 +176,53 @@ static const char *shorten(const char *text, char copy[LOGGED_TEXT_MAX + 1])
     return copy;
 }
 
+static const char *const outcomes[] = {
+    [MIRROR_NONE] = NULL,   [MIRROR_HIT] = "hit",     [MIRROR_JOINED] = "joined",
+    [MIRROR_MISS] = "miss", [MIRROR_STALE] = "stale", [MIRROR_ERROR] = "error",
+};
+
+static bool is_complete(const struct request *r, enum MHD_RequestTerminationCode why)
+{
+    return why == MHD_REQUEST_TERMINATED_COMPLETED_OK || (r->refused && why == MHD_REQUEST_TERMINATED_WITH_ERROR);
+}
+
+/* Bytes of the body that were sent, or -1: how far sendfile came before a client left is not known. */
+static int64_t sent(const struct request *r, enum MHD_RequestTerminationCode why)
+{
+    if (r->streamed)
+        return (int64_t)r->handed_out;
+    return is_complete(r, why) && !r->refused ? (int64_t)r->length : -1;
+}
+
+static void count_request(const struct request *r, enum MHD_RequestTerminationCode why)
+{
+    static const char *const classes[] = {"none", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    struct mirror_account account = {.outcome = MIRROR_NONE};
+    if (r->session)
+        mirror_account(r->session, &account);
+    const char *object = route_kind_name(r->route.kind);
+    const char *outcome = outcomes[account.outcome] ? outcomes[account.outcome] : "none";
+    int64_t bytes = sent(r, why);
+    metrics_add(METRIC_REQUESTS, 1, LABELS(object, outcome, classes[r->status / 100 % 6]));
+    metrics_observe(METRIC_REQUEST_DURATION, clock_monotonic_us() - r->began_us, LABELS(object, outcome));
+    if (r->first_us)
+        metrics_observe(METRIC_REQUEST_FIRST_BYTE, r->first_us - r->began_us, LABELS(object, outcome));
+    if (bytes > 0)
+        metrics_add(METRIC_RESPONSE_BYTES, bytes, LABELS(object, outcome));
+}
+
 static void log_request(const struct request *r, enum MHD_RequestTerminationCode why)
 {
-    static const char *const outcomes[] = {
-        [MIRROR_NONE] = NULL,   [MIRROR_HIT] = "hit",     [MIRROR_JOINED] = "joined",
-        [MIRROR_MISS] = "miss", [MIRROR_STALE] = "stale", [MIRROR_ERROR] = "error",
-    };
     struct mirror_account account = {.registry = ""};
     char id[REQUEST_ID_TEXT];
     char method[LOGGED_TEXT_MAX + 1], path[LOGGED_TEXT_MAX + 1], ns[LOGGED_TEXT_MAX + 1];
     char range[LOGGED_TEXT_MAX + 1], agent[LOGGED_TEXT_MAX + 1];
     struct log_field fields[20];
     unsigned n = 0;
-    int64_t now = clock_monotonic_ms();
+    int64_t now = clock_monotonic_us(), bytes = sent(r, why);
 
     if (r->session)
         mirror_account(r->session, &account);
-    bool complete =
-        why == MHD_REQUEST_TERMINATED_COMPLETED_OK || (r->refused && why == MHD_REQUEST_TERMINATED_WITH_ERROR);
     bool cut = r->cut || why == MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN;
     fields[n++] = LOG_S("id", request_id(r, id));
     fields[n++] = LOG_S("client", r->client);
@@ -186,16 +237,14 @@ static void log_request(const struct request *r, enum MHD_RequestTerminationCode
     fields[n++] = LOG_S("range", shorten(r->range, range));
     fields[n++] = LOG_I("status", r->status);
     fields[n++] = LOG_S("outcome", outcomes[account.outcome]);
-    if (r->streamed)
-        fields[n++] = LOG_U("bytes", r->handed_out);
-    else if (complete && !r->refused) /* how far sendfile came before a client left is not known */
-        fields[n++] = LOG_U("bytes", r->length);
-    fields[n++] = LOG_I("ms", now - r->began_ms);
-    if (r->first_ms)
-        fields[n++] = LOG_I("first_ms", r->first_ms - r->began_ms);
+    if (bytes >= 0)
+        fields[n++] = LOG_I("bytes", bytes);
+    fields[n++] = LOG_I("ms", (now - r->began_us) / 1000);
+    if (r->streamed && r->first_us)
+        fields[n++] = LOG_I("first_ms", (r->first_us - r->began_us) / 1000);
     if (r->session)
         fields[n++] = LOG_U("upstream_requests", account.upstream_requests);
-    fields[n++] = LOG_S("end", cut ? "cut" : complete ? "complete" : "gone");
+    fields[n++] = LOG_S("end", cut ? "cut" : is_complete(r, why) ? "complete" : "gone");
     fields[n++] = LOG_S("agent", shorten(request_header(r, MHD_HTTP_HEADER_USER_AGENT), agent));
     log_write(LOG_INFO, "request", fields, n);
 }
@@ -213,6 +262,7 @@ void request_completed(void *cls, struct MHD_Connection *connection, void **cont
         r->refused = info != NULL;
         r->status = info ? (int)info->http_status : 0;
     }
+    count_request(r, why);
     if (log_wanted(LOG_INFO))
         log_request(r, why);
     mirror_close(r->session);

@@ -38,7 +38,7 @@ struct request {
     struct MHD_Connection *connection;
     const char *client; /* address, the connection's */
     uint32_t id;
-    int64_t began_ms;
+    int64_t began_us;
 
     /* set when the headers are there */
     bool parsed;
@@ -55,13 +55,13 @@ struct request {
     bool refused;      /* by libmicrohttpd itself: it was no request */
     uint64_t length;   /* bytes of the answer's body */
     const char *range; /* header that was answered, for the log */
+    int64_t first_us;  /* when there was an answer, and of a flight's the first bytes; 0: not yet */
 
     /* the body's reader */
     bool streamed;  /* there is one, it counts among door->streams */
     bool cut;       /* it had to end short */
     uint64_t first; /* offset of a single range */
     uint64_t handed_out;
-    int64_t first_ms; /* when there were bytes first, 0: not yet */
     struct multipart *parts;
     bool may_wait; /* of parts: the bytes may not be there yet */
 

@@ -248,7 +248,10 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     for (s->object = m->objects; s->object && strcmp(s->object->key, key) != 0;)
         s->object = s->object->next;
     struct fake_seen *seen = &m->seen;
-    *seen = (struct fake_seen){.object = request->object, .head = request->head, .page_size = request->page_size};
+    *seen = (struct fake_seen){.object = request->object,
+                               .head = request->head,
+                               .page_size = request->page_size,
+                               .only_if_cached = request->only_if_cached};
     copy(seen->ns, sizeof(seen->ns), request->ns);
     copy(seen->name, sizeof(seen->name), request->name);
     copy(seen->reference, sizeof(seen->reference), request->reference);

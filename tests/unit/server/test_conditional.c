@@ -39,6 +39,41 @@ START_TEST(if_range_takes_one_strong_tag)
 }
 END_TEST
 
+static const char *const only_if_cached[] = {
+    "only-if-cached",
+    "Only-If-Cached",
+    " no-cache ,only-if-cached\t",
+    "max-age=0,,only-if-cached, no-store",
+    "x=\"a, b\\\"\", only-if-cached",
+};
+
+START_TEST(only_if_cached_is_found_among_the_directives)
+{
+    ck_assert_msg(conditional_only_if_cached(only_if_cached[_i]), "%s", only_if_cached[_i]);
+}
+END_TEST
+
+static const char *const not_only[] = {
+    "",
+    ",",
+    " ",
+    "no-cache",
+    "only-if-cachedx",
+    "xonly-if-cached",
+    "only-if-cached=1",
+    "only-if-cached x",
+    "x=\"a, only-if-cached",
+    "x=\", only-if-cached ,\"",
+    "x=\"\\",
+    "only-if-cache",
+};
+
+START_TEST(other_directives_are_not_it)
+{
+    ck_assert_msg(!conditional_only_if_cached(not_only[_i]), "%s", not_only[_i]);
+}
+END_TEST
+
 #define LOOP(t, list) tcase_add_loop_test(c, t, 0, (int)(sizeof(list) / sizeof((list)[0])))
 
 int main(void)
@@ -49,6 +84,8 @@ int main(void)
     LOOP(a_tag_in_the_list_matches_weakly, matching);
     LOOP(other_tags_and_broken_lists_do_not, others);
     tcase_add_test(c, if_range_takes_one_strong_tag);
+    LOOP(only_if_cached_is_found_among_the_directives, only_if_cached);
+    LOOP(other_directives_are_not_it, not_only);
     SRunner *r = srunner_create(s);
     srunner_run_all(r, CK_ENV);
     int failed = srunner_ntests_failed(r);

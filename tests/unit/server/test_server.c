@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include "base/log.h"
+#include "base/metrics.h"
 #include "client.h"
 #include "fake_mirror.h"
 
@@ -268,6 +269,31 @@ START_TEST(an_error_of_the_mirror_has_a_body_of_the_specification)
     response_finish(&r);
     client_head(port, MANIFEST("gone"), "", &r);
     ck_assert_int_eq(r.status, 429);
+    response_finish(&r);
+}
+END_TEST
+
+static const struct {
+    const char *headers;
+    bool wanted;
+} cached_only[] = {
+    {"", false},
+    {"Cache-Control: no-cache\r\n", false},
+    {"Cache-Control: only-if-cached\r\n", true},
+    {"cache-control: no-cache, Only-If-Cached\r\n", true},
+    {"Cache-Control: no-cache\r\nCache-Control: only-if-cached\r\n", true},
+    {"Pragma: only-if-cached\r\n", false},
+    {"Entrepot-Hop: 0123456789abcdef\r\n", true},
+    {"entrepot-hop:\r\n", true},
+};
+
+START_TEST(a_sibling_asks_for_what_is_here_and_is_told_504_otherwise)
+{
+    struct response r;
+    (void)fake_add_error(mirror, "absent", 504, "UNAVAILABLE");
+    get(MANIFEST("absent"), cached_only[_i].headers, &r);
+    ck_assert(fake_seen(mirror).only_if_cached == cached_only[_i].wanted);
+    check_error(&r, 504, "UNAVAILABLE");
     response_finish(&r);
 }
 END_TEST
@@ -871,6 +897,39 @@ START_TEST(each_request_is_one_line_in_the_log)
 }
 END_TEST
 
+START_TEST(each_request_is_counted_by_what_it_was_and_how_it_ended)
+{
+    struct response r;
+    (void)fake_add_error(mirror, "gone", 429, "TOOMANYREQUESTS");
+    get(BLOB(FILE_), "", &r);
+    response_finish(&r);
+    get(BLOB(FILE_), "Range: bytes=0-9\r\n", &r);
+    response_finish(&r);
+    client_head(port, BLOB(FILE_), "", &r);
+    response_finish(&r);
+    get(MANIFEST("gone"), "", &r);
+    response_finish(&r);
+    get("/v2/", "", &r);
+    response_finish(&r);
+    get("/v2/A/manifests/1", "", &r);
+    response_finish(&r);
+    fake_advance(mirror, flight, FLIGHT_SIZE);
+    get(BLOB(FLIGHT), "", &r);
+    response_finish(&r);
+    ck_assert_int_ge(metrics_value(METRIC_CONNECTIONS, NO_LABELS), 0);
+    stop();
+    ck_assert_int_eq(metrics_value(METRIC_REQUESTS, LABELS("blob", "joined", "2xx")), 4);
+    ck_assert_int_eq(metrics_value(METRIC_REQUESTS, LABELS("ping", "none", "2xx")), 1);
+    ck_assert_int_eq(metrics_value(METRIC_REQUESTS, LABELS("manifest", "none", "4xx")), 1);
+    ck_assert_int_eq(metrics_value(METRIC_REQUESTS, LABELS("manifest", "joined", "4xx")), 1);
+    ck_assert_int_eq(metrics_value(METRIC_REQUEST_DURATION, LABELS("blob", "joined")), 4);
+    ck_assert_int_eq(metrics_value(METRIC_REQUEST_FIRST_BYTE, LABELS("blob", "joined")), 4);
+    ck_assert_int_eq(metrics_value(METRIC_RESPONSE_BYTES, LABELS("blob", "joined")), FILE_SIZE + 10 + FLIGHT_SIZE);
+    ck_assert_int_eq(metrics_value(METRIC_CONNECTIONS, NO_LABELS), 0);
+    ck_assert_int_eq(metrics_value(METRIC_CONNECTIONS_LIMIT, NO_LABELS), config.server.max_connections);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ the end */
 
 static void *stop_in_thread(void *arg)
@@ -1001,6 +1060,7 @@ int main(void)
 
     c = add_case(s, "errors");
     tcase_add_test(c, an_error_of_the_mirror_has_a_body_of_the_specification);
+    LOOP(a_sibling_asks_for_what_is_here_and_is_told_504_otherwise, cached_only);
     tcase_add_test(c, what_is_no_name_is_refused_without_the_mirror);
     LOOP(pushing_is_405_and_the_connection_goes_on, methods);
     LOOP(an_upload_is_refused_before_it_is_sent, uploads);
@@ -1034,6 +1094,7 @@ int main(void)
     tcase_add_test(c, connections_beyond_the_limit_wait_for_their_turn);
     tcase_add_test(c, an_address_that_is_taken_or_none_is_told);
     tcase_add_test(c, each_request_is_one_line_in_the_log);
+    tcase_add_test(c, each_request_is_counted_by_what_it_was_and_how_it_ended);
 
     c = add_case(s, "the end");
     tcase_add_test(c, a_stop_lets_running_requests_end);

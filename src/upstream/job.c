@@ -97,6 +97,10 @@ int job_create(const struct upstream_job *request, struct sources *sources, stru
         .behind = request->avoid,
     };
     job->first = sources_first(sources, &job->walk);
+    if (job->first == UINT_MAX) { /* nobody else is there: then they, all the same */
+        job->walk.behind = 0;
+        job->first = sources_first(sources, &job->walk);
+    }
     job->index = UINT_MAX;
     job->delay.fire = on_delay;
     job->tick.fire = on_tick;

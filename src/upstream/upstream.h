@@ -101,7 +101,7 @@ struct upstream_job {
     bool head;             /* HEAD instead of GET */
     enum upstream_class class;
     bool anonymous;   /* as the public would ask: no account is shown */
-    uint32_t avoid;   /* bit i: not source i */
+    uint32_t avoid;   /* bit i: not source i, unless nobody else is there */
     uint64_t offset;  /* > 0: Range: bytes=<offset>- */
     int64_t delay_ms; /* wait so long before the first request (back-off) */
     const struct upstream_callbacks *callbacks;

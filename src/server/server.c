@@ -18,11 +18,17 @@
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Holds a request's head, of 32 KiB at most, what is parsed of it and the answer's head. Lazy podman pulls ask for 1024
  * ranges at once (protocol.md §7). libmicrohttpd touches all of it on a connection that is kept alive, so that it is
  * most of what a thousand connections cost. */
 #define CONNECTION_MEMORY (36 * KIB)
+/* libmicrohttpd's epoll loop takes 128 events at a time, and where it gets just as many it waits for more before it
+ * looks at them: a crowd of 128 that asks at once, as 256 nodes on two threads do, would be answered when the idle
+ * timeout ends that wait (MHD_epoll(), 0.9.75 to 1.0.1). So no worker has as many sockets: its own eventfd and these.
+ */
+#define WORKER_CONNECTIONS 126
 #define CUT_GRACE (1 * CLOCK_SECOND)
 #define WAKE_GRACE (10 * CLOCK_SECOND)
 /* What a client may still be sending when its connection is closed, and is thrown away. */
@@ -39,8 +45,10 @@ struct server {
     const struct config *config;
     struct door door;
     struct listener *listener;
+    /* set at start, then owned by the listener's thread until that has ended */
     unsigned worker_count;
-    unsigned next; /* owned by the listener's thread */
+    unsigned next;
+    unsigned worker_max; /* as many as the connections that are allowed may need */
     struct worker workers[];
 };
 
@@ -96,23 +104,6 @@ static void notify_connection(void *cls, struct MHD_Connection *connection, void
     listener_closed(w->server->listener);
 }
 
-/* listener_accept: the worker that has the fewest gets the connection. */
-static void take_connection(void *arg, int fd, const struct sockaddr *address, socklen_t address_len)
-{
-    struct server *s = arg;
-    struct worker *best = &s->workers[s->next++ % s->worker_count];
-    for (unsigned i = 0; i < s->worker_count; i++)
-        if (s->workers[i].open < best->open)
-            best = &s->workers[i];
-    best->open++;
-    metrics_add(METRIC_CONNECTIONS, 1, NO_LABELS);
-    if (MHD_add_connection(best->daemon, fd, address, address_len) != MHD_YES) { /* which has closed it */
-        best->open--;
-        metrics_add(METRIC_CONNECTIONS, -1, NO_LABELS);
-        listener_closed(s->listener);
-    }
-}
-
 /* MHD_OPTION_UNESCAPE_CALLBACK: route_parse() decodes, and sees what was not well-formed. */
 static size_t leave_escaped(void *cls, struct MHD_Connection *connection, char *s)
 {
@@ -133,19 +124,20 @@ static void log_message(void *cls, const char *fmt, va_list ap)
     log_event(LOG_DEBUG, "http", LOG_S("message", text));
 }
 
-static int start_worker(struct worker *w)
+static int start_worker(struct server *s)
 {
-    const struct config *config = w->server->config;
+    struct worker *w = &s->workers[s->worker_count];
+    w->server = s;
+    const struct config *config = s->config;
     const unsigned timeout_s = (unsigned)((config->server.idle_timeout_ms + CLOCK_SECOND - 1) / CLOCK_SECOND);
     const struct MHD_OptionItem options[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)log_message, NULL},
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, CONNECTION_MEMORY, NULL},
-        /* The listener keeps the real limit; one is closed before libmicrohttpd counts it no more. */
-        {MHD_OPTION_CONNECTION_LIMIT, config->server.max_connections + 1, NULL},
+        {MHD_OPTION_CONNECTION_LIMIT, 2 * WORKER_CONNECTIONS, NULL}, /* the real one is take_connection()'s */
         {MHD_OPTION_CONNECTION_TIMEOUT, timeout_s, NULL},
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_escaped, NULL},
-        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)request_create, &w->server->door},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)request_create, &s->door},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)request_completed, NULL},
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)notify_connection, w},
         {MHD_OPTION_END, 0, NULL},
@@ -153,15 +145,54 @@ static int start_worker(struct worker *w)
     w->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
                                      MHD_USE_ERROR_LOG,
                                  0, NULL, NULL, request_handle, NULL, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
-    return w->daemon ? 0 : -(errno ? errno : EIO);
+    if (!w->daemon)
+        return -(errno ? errno : EIO);
+    s->worker_count++;
+    return 0;
+}
+
+/* The worker that has the fewest connections; one more worker where all have what they may. NULL where none can be had.
+ */
+static struct worker *find_worker(struct server *s)
+{
+    struct worker *best = &s->workers[s->next++ % s->worker_count];
+    for (unsigned i = 0; i < s->worker_count; i++)
+        if (s->workers[i].open < best->open)
+            best = &s->workers[i];
+    if (best->open < WORKER_CONNECTIONS)
+        return best;
+    int r = s->worker_count < s->worker_max ? start_worker(s) : -EAGAIN;
+    if (r < 0) {
+        log_event(LOG_WARN, "refused", LOG_S("reason", strerror(-r)), LOG_U("threads", s->worker_count));
+        return NULL;
+    }
+    return &s->workers[s->worker_count - 1];
+}
+
+/* listener_accept */
+static void take_connection(void *arg, int fd, const struct sockaddr *address, socklen_t address_len)
+{
+    struct server *s = arg;
+    struct worker *w = find_worker(s);
+    if (!w) {
+        (void)close(fd);
+        listener_closed(s->listener);
+        return;
+    }
+    w->open++;
+    metrics_add(METRIC_CONNECTIONS, 1, NO_LABELS);
+    if (MHD_add_connection(w->daemon, fd, address, address_len) != MHD_YES) { /* which has closed it */
+        w->open--;
+        metrics_add(METRIC_CONNECTIONS, -1, NO_LABELS);
+        listener_closed(s->listener);
+    }
 }
 
 /* Ends what never served, or serves no more. */
 static void destroy(struct server *s)
 {
     for (unsigned i = 0; i < s->worker_count; i++)
-        if (s->workers[i].daemon)
-            MHD_stop_daemon(s->workers[i].daemon);
+        MHD_stop_daemon(s->workers[i].daemon);
     listener_destroy(s->listener);
     door_finish(&s->door);
     free(s);
@@ -169,12 +200,13 @@ static void destroy(struct server *s)
 
 int server_start(const struct config *config, struct mirror *mirror, struct server **ret_server, struct buf *error)
 {
-    unsigned count = config->server.threads;
-    struct server *s = calloc(1, sizeof(*s) + count * sizeof(s->workers[0]));
+    const unsigned needed = config->server.max_connections / WORKER_CONNECTIONS + 1;
+    const unsigned count = config->server.threads, max = needed > count ? needed : count;
+    struct server *s = calloc(1, sizeof(*s) + max * sizeof(s->workers[0]));
     if (!s)
         return -ENOMEM;
     s->config = config;
-    s->worker_count = count;
+    s->worker_max = max;
     metrics_set(METRIC_CONNECTIONS_LIMIT, config->server.max_connections, NO_LABELS);
     int r = door_init(&s->door, mirror, config->server.max_ranges);
     if (r < 0) {
@@ -183,8 +215,7 @@ int server_start(const struct config *config, struct mirror *mirror, struct serv
     }
     r = listener_create(config->server.listen.items, config->server.max_connections, &s->listener, error);
     for (unsigned i = 0; r == 0 && i < count; i++) {
-        s->workers[i].server = s;
-        r = start_worker(&s->workers[i]);
+        r = start_worker(s);
         if (r < 0 && buf_addf(error, "cannot start the HTTP threads: %s", strerror(-r)) < 0)
             r = -ENOMEM;
     }

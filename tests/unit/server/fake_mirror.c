@@ -4,6 +4,7 @@
 #include <check.h>
 #include <errno.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -11,6 +12,7 @@
 #include <unistd.h>
 
 struct mirror {
+    _Atomic unsigned asked;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct fake_object *objects;
@@ -174,6 +176,21 @@ void fake_tick(struct mirror *m)
     LOCKED(m, wake_all_locked(m, NULL));
 }
 
+void fake_freeze(struct mirror *m)
+{
+    (void)pthread_mutex_lock(&m->lock);
+}
+
+void fake_thaw(struct mirror *m)
+{
+    (void)pthread_mutex_unlock(&m->lock);
+}
+
+unsigned fake_asked(struct mirror *m)
+{
+    return m->asked;
+}
+
 static void await(struct mirror *m, const unsigned *counter, unsigned count)
 {
     struct timespec until;
@@ -241,6 +258,7 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     struct mirror_session *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
+    m->asked++;
     s->m = m;
     s->waiter = request->waiter;
     const char *key = request->reference ? request->reference : request->name;

@@ -42,6 +42,11 @@ void fake_restart(struct mirror *m, struct fake_object *o); /* from no bytes */
 void fake_fail(struct mirror *m, struct fake_object *o);
 void fake_tick(struct mirror *m); /* wakes everybody, as the mirror does once a second */
 
+/* Between the two every call into the mirror blocks. */
+void fake_freeze(struct mirror *m);
+void fake_thaw(struct mirror *m);
+unsigned fake_asked(struct mirror *m); /* calls of mirror_open(), those that are blocked as well */
+
 /* They wait until it is so, and fail the test after a while. */
 void fake_await_waiting(struct mirror *m, unsigned count);
 void fake_await_open(struct mirror *m, unsigned count);

@@ -7,6 +7,7 @@
 
 #include <arpa/inet.h>
 #include <check.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -823,6 +824,38 @@ START_TEST(connections_beyond_the_limit_wait_for_their_turn)
 }
 END_TEST
 
+/* libmicrohttpd takes 128 events at a time from epoll, and when it gets just as many it waits for more of them before
+ * it looks at these. */
+START_TEST(a_crowd_of_any_size_that_asks_at_once_is_answered_at_once)
+{
+    enum { CROWD = 140 };
+    int fds[CROWD];
+    struct response r;
+    stop();
+    config.server.threads = 1;
+    start();
+    for (int i = 0; i < CROWD; i++)
+        fds[i] = client_connect(port);
+    for (int size = 124; size <= CROWD; size++) {
+        fake_freeze(mirror);
+        unsigned asked = fake_asked(mirror);
+        for (int i = 0; i < size; i++) {
+            client_ask(fds[i], "GET", MANIFEST(MEMORY), "");
+            while (fake_asked(mirror) == asked) /* the first one keeps the thread busy */
+                (void)poll(NULL, 0, 1);
+        }
+        fake_thaw(mirror);
+        for (int i = 0; i < size; i++) {
+            client_read(fds[i], false, SIZE_MAX, &r);
+            ck_assert_int_eq(r.status, 200);
+            response_finish(&r);
+        }
+    }
+    for (int i = 0; i < CROWD; i++)
+        (void)close(fds[i]);
+}
+END_TEST
+
 START_TEST(an_address_that_is_taken_or_none_is_told)
 {
     AUTO_BUF struct buf error = BUF_INIT(4096);
@@ -1092,6 +1125,7 @@ int main(void)
     tcase_add_test(c, requests_may_be_sent_before_the_answers_are_read);
     tcase_add_test(c, an_old_client_is_served_and_its_connection_closed);
     tcase_add_test(c, connections_beyond_the_limit_wait_for_their_turn);
+    tcase_add_test(c, a_crowd_of_any_size_that_asks_at_once_is_answered_at_once);
     tcase_add_test(c, an_address_that_is_taken_or_none_is_told);
     tcase_add_test(c, each_request_is_one_line_in_the_log);
     tcase_add_test(c, each_request_is_counted_by_what_it_was_and_how_it_ended);

@@ -6,8 +6,8 @@
  *   ASKING    its transfer                             transfer_done() → redirected(), challenged(), or the end
  *   (end)     done() has been called; the attempt is freed
  *
- * Every state is left for the end by attempt_drop(), too. The number of redirects and of challenges is bounded, so that
- * every way through the table ends.
+ * Every state is left for the end by attempt_drop(), too. The number of redirects, of challenges and of pauses is
+ * bounded, so that every way through the table ends.
  *
  * Who sees what: `authorization` belongs to one origin (scheme, host, port), and goes nowhere else. A challenge of
  * another host than the registry's is answered without the account, unless source_trusts() the host.
@@ -19,6 +19,7 @@
 #include "upstream/grants.h"
 #include "upstream/loop.h"
 #include "upstream/outcome.h"
+#include "upstream/path.h"
 #include "upstream/source.h"
 #include "upstream/transfer.h"
 
@@ -35,6 +36,9 @@
     "application/vnd.oci.image.manifest.v1+json, application/vnd.docker.distribution.manifest.v2+json"
 #define ACCEPT_REFERRERS "application/vnd.oci.image.index.v1+json"
 #define ACCEPT_TAGS "application/json"
+
+/* "Retry-after: 880µs" (ghcr.io): what asks for no more is asked again by the attempt itself. */
+#define PAUSES_MAX 3
 
 enum attempt_state { ATTEMPT_NEW, ATTEMPT_TOKEN, ATTEMPT_PACED, ATTEMPT_ASKING };
 enum attempt_login { LOGIN_NONE, LOGIN_BASIC, LOGIN_BEARER };
@@ -54,7 +58,7 @@ struct attempt {
     struct timer turn;
     struct url url; /* to ask next; the registry's at first */
     struct transfer *transfer;
-    unsigned redirects, challenges, requests;
+    unsigned redirects, challenges, pauses, requests;
 
     /* how to be let in, and by whom */
     enum attempt_login login;
@@ -63,7 +67,8 @@ struct attempt {
     struct grant_waiter waiter;
     uint64_t serial;          /* of the token that was sent */
     enum attempt_login shown; /* what was sent with the request */
-    bool with_account;        /* and whether that was the account's */
+    bool account_shown;       /* and whether that was the account's */
+    bool with_account;        /* it was at some time: what a redirect leads to was given to the account, too */
     bool recalled;            /* the challenge is an old one */
     bool fresh;               /* the token was fetched for this attempt */
     bool widened;             /* insufficient_scope was met once */
@@ -79,66 +84,6 @@ struct attempt {
 static void ask(struct attempt *at);
 
 /* ------------------------------------------------------------------ create, end */
-
-/* Names come from clients. They are checked elsewhere too; here so that none can become another request. */
-static bool is_plain(const char *s)
-{
-    for (const char *p = s; *p; p += strcspn(p, "/"), p += *p == '/') {
-        size_t len = strcspn(p, "/");
-        if (len == 0 || (len <= 2 && strspn(p, ".") == len))
-            return false;
-    }
-    return *s && s[strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-:+=@")] == '\0';
-}
-
-static bool is_query(const char *s)
-{
-    for (; *s; s++)
-        if (*s <= ' ' || *s >= 0x7f || *s == '#')
-            return false;
-    return true;
-}
-
-int attempt_check(const char *repository, const char *reference, const char *query)
-{
-    return is_plain(repository) && (!reference || is_plain(reference)) && (!query || is_query(query)) ? 0 : -EINVAL;
-}
-
-/* A sibling serves many registries, and is told which is meant. */
-static int add_query(struct buf *text, const char *query, const struct source *s)
-{
-    int r = query ? buf_addf(text, "?%s", query) : 0;
-    if (r < 0 || !s->sibling)
-        return r;
-    r = buf_adds(text, query ? "&ns=" : "?ns=");
-    return r < 0 ? r : buf_add_urlencoded(text, s->registry);
-}
-
-static int registry_url(const struct attempt_request *request, const struct source *s, const char *repository,
-                        struct url *ret_url)
-{
-    static const char *const objects[] = {
-        [UPSTREAM_MANIFEST] = "/manifests/",
-        [UPSTREAM_BLOB] = "/blobs/",
-        [UPSTREAM_TAGS] = "/tags/list",
-        [UPSTREAM_REFERRERS] = "/referrers/",
-    };
-    enum upstream_object object = request->intent.object;
-    const char *reference = object == UPSTREAM_TAGS || !request->reference ? "" : request->reference;
-    size_t base = strlen(s->url.text);
-    while (base > 0 && s->url.text[base - 1] == '/')
-        base--;
-    struct buf text = BUF_INIT(LIMIT_URL);
-    int r = buf_add(&text, s->url.text, base);
-    if (r == 0)
-        r = buf_addf(&text, "/v2/%s%s%s", repository, objects[object], reference);
-    if (r == 0)
-        r = add_query(&text, request->query, s);
-    if (r == 0)
-        r = url_parse(text.data, ret_url);
-    buf_finish(&text);
-    return r < 0 && r != -ENOMEM ? -EINVAL : r;
-}
 
 static void on_turn(struct timer *t);
 static void grant_ready(struct grant_waiter *w);
@@ -174,7 +119,7 @@ int attempt_create(const struct attempt_request *request, struct source *source,
     int r = asprintf(&at->repository, "%s%s%s", source->prefix, source->prefix[0] ? "/" : "", request->repository);
     if (r < 0)
         at->repository = NULL;
-    r = r < 0 ? -ENOMEM : registry_url(request, source, at->repository, &at->url);
+    r = r < 0 ? -ENOMEM : path_url(request, source, at->repository, &at->url);
     if (r < 0) {
         destroy(at);
         return r;
@@ -287,18 +232,19 @@ static int pass_head(struct attempt *at, struct transfer *t)
     return r > 0 ? -ECANCELED : r;
 }
 
-static void note_answer(struct attempt *at, const struct transfer *t)
+/* True: it asks for no more than a pause. */
+static bool note_answer(struct attempt *at, const struct transfer *t)
 {
     const struct answer answer = {
         .intent = &at->intent,
         .origin = at->url.origin,
         .home = !is_foreign(at),
-        .with_account = at->with_account,
+        .with_account = at->account_shown,
         .header = &t->header,
         .body = t->remark.data,
         .body_len = t->remark.len,
     };
-    standing_note_answer(at->source, &answer, clock_monotonic_ms(), &at->retry_after_ms);
+    return standing_note_answer(at->source, &answer, clock_monotonic_ms(), &at->retry_after_ms);
 }
 
 /* A captive portal, or a registry's web site. */
@@ -316,7 +262,7 @@ static int transfer_header(void *arg, struct transfer *t)
         return TRANSFER_IGNORE;
     if (is_web_page(at, &t->header))
         return transfer_fail(t, -EPROTO, "a web page in place of what was asked for");
-    note_answer(at, t);
+    (void)note_answer(at, t);
     return pass_head(at, t);
 }
 
@@ -567,8 +513,7 @@ static void transfer_done(void *arg, struct transfer *t)
     int status = t->header.complete ? t->header.status : 0;
     if (status > 0)
         at->status = status;
-    if (status > 0 && t->ignore)
-        note_answer(at, t);
+    bool pause = status > 0 && t->ignore && note_answer(at, t);
     at->word = t->phase == TRANSFER_QUEUED ? STANDING_UNKNOWN : word_of_answer(at, t, status);
     if (at->passing && t->error == 0 && !at->intent.head && at->length >= 0 && at->received < at->length)
         (void)transfer_fail(t, -ECONNRESET, "the answer broke off");
@@ -577,6 +522,8 @@ static void transfer_done(void *arg, struct transfer *t)
     if (!t->ignore) {
         (void)snprintf(at->message, sizeof(at->message), "%s", t->message);
         finish(at, t->error);
+    } else if (pause && at->pauses++ < PAUSES_MAX) {
+        ask(at); /* when its turn has come */
     } else if (status == 401) {
         challenged(at, t);
     } else if (status == 301 || status == 302 || status == 303 || status == 307 || status == 308) {
@@ -657,14 +604,14 @@ static void on_turn(struct timer *t)
 static void ask(struct attempt *at)
 {
     at->shown = LOGIN_NONE;
-    at->with_account = false;
+    at->account_shown = false;
     if (at->login == LOGIN_NONE || !url_same_origin(&at->url, &at->door)) {
         take_turn(at);
         return;
     }
     if (at->login == LOGIN_BASIC) {
         at->shown = LOGIN_BASIC;
-        at->with_account = true;
+        at->account_shown = at->with_account = true;
         take_turn(at);
         return;
     }
@@ -679,7 +626,8 @@ static void ask(struct attempt *at)
         token_failed(at, r);
     } else {
         at->shown = LOGIN_BEARER;
-        at->with_account = at->grant->with_account;
+        at->account_shown = at->grant->with_account;
+        at->with_account = at->with_account || at->account_shown;
         at->serial = at->grant->serial;
         take_turn(at);
     }

@@ -24,7 +24,7 @@ struct attempt_result {
     int status;
     int64_t retry_after_ms;
     unsigned requests;
-    bool with_account;
+    bool with_account;       /* it was shown, if only to who redirected */
     enum standing_word word; /* what it says of the source as a whole */
     const char *message;
 };
@@ -35,10 +35,7 @@ struct attempt_owner {
     void (*done)(void *arg, const struct attempt_result *result); /* the attempt is gone; another may be started */
 };
 
-/* 0, or -EINVAL: the names cannot be part of a URL. */
-MUST_CHECK int attempt_check(const char *repository, const char *reference, const char *query);
-
-/* Copies what it needs. -ENOMEM; -EINVAL: the URL is too long. */
+/* Copies what it needs; the names were checked by path_check(). -ENOMEM; -EINVAL: the URL is too long. */
 MUST_CHECK int attempt_create(const struct attempt_request *request, struct source *source, struct loop *loop,
                               const struct attempt_owner *owner, void *arg, struct attempt **ret_attempt);
 /* done() may come at once. */

@@ -16,6 +16,7 @@
 #include "upstream/attempt.h"
 #include "upstream/ledger.h"
 #include "upstream/loop.h"
+#include "upstream/path.h"
 #include "upstream/sources.h"
 
 #include <assert.h>
@@ -75,7 +76,7 @@ static bool is_digest(const char *reference)
 int job_create(const struct upstream_job *request, struct sources *sources, struct loop *loop, struct job **ret_job)
 {
     const char *reference = request->object == UPSTREAM_TAGS ? NULL : request->reference;
-    int r = attempt_check(request->repository, reference, request->query);
+    int r = path_check(request->repository, reference, request->query);
     if (r < 0)
         return r;
     struct job *job = calloc(1, sizeof(*job));
@@ -241,6 +242,12 @@ static bool is_final(const struct job *job, const struct attempt_result *r)
            (r->error == 0 && job->state == JOB_ASKING);
 }
 
+/* A registry without HEAD has not said that it does not have it. */
+static bool is_blind(const struct attempt_result *r)
+{
+    return r->status == 400 || r->status == 405 || r->status == 501;
+}
+
 static void attempt_done(void *arg, const struct attempt_result *r)
 {
     struct job *job = arg;
@@ -257,7 +264,7 @@ static void attempt_done(void *arg, const struct attempt_result *r)
     if (is_final(job, r)) {
         finish(job, &f);
     } else {
-        if (r->error < 0)
+        if (r->error < 0 && !(looked && is_blind(r)))
             sources_pass(job->sources, &job->walk, job->index, &f);
         else
             job->walk.surveyed |= 1U << job->index;

@@ -201,22 +201,24 @@ static void slow_down(const struct source *s, const char *origin, int64_t retry_
         pace_refused(p, retry_after_ms, now, ledger_random(s->ledger));
 }
 
-static int64_t note_limited(const struct source *s, const struct answer *a, int64_t retry_after_ms, int64_t now)
+static enum limit_kind note_limited(const struct source *s, const struct answer *a, int64_t now,
+                                    int64_t *retry_after_ms)
 {
     struct budget *b = budget_of(s, !a->with_account);
     int64_t pause, again = -1;
     s->health->limited++;
     const struct limit_answer limit = {
         .manifest_get = a->home && intent_is_counted(a->intent), .body = a->body, .len = a->body_len};
-    switch (limit429_classify(&limit, &pause)) {
+    enum limit_kind kind = limit429_classify(&limit, &pause);
+    switch (kind) {
     case LIMIT_PULL: {
         const struct budget_policy none = {.probe_after_ms = INT64_MAX / 2};
-        budget_pull_refused(b, retry_after_ms, now, ledger_random(s->ledger));
+        budget_pull_refused(b, *retry_after_ms, now, ledger_random(s->ledger));
         (void)budget_ask(b, UPSTREAM_LIVE, &none, now, &again);
         break;
     }
     case LIMIT_DATA:
-        budget_data_refused(b, retry_after_ms, now, ledger_random(s->ledger));
+        budget_data_refused(b, *retry_after_ms, now, ledger_random(s->ledger));
         again = b->data_until - now;
         break;
     case LIMIT_MOMENT: {
@@ -227,13 +229,15 @@ static int64_t note_limited(const struct source *s, const struct answer *a, int6
         break;
     }
     case LIMIT_ABUSE: {
-        slow_down(s, a->origin, retry_after_ms, now);
+        slow_down(s, a->origin, *retry_after_ms, now);
         const struct pace *p = ledger_pace(s->ledger, a->origin, false, now);
         again = p ? pace_wait_ms(p, now) : -1;
         break;
     }
     }
-    return retry_after_ms >= 0 ? retry_after_ms : again;
+    if (*retry_after_ms < 0)
+        *retry_after_ms = again;
+    return kind;
 }
 
 static void note_manifest(const struct source *s, const struct answer *a, int64_t now)
@@ -250,22 +254,24 @@ static void note_manifest(const struct source *s, const struct answer *a, int64_
     budget_pull_answered(b);
 }
 
-void standing_note_answer(const struct source *s, const struct answer *a, int64_t now, int64_t *ret_retry_after_ms)
+bool standing_note_answer(const struct source *s, const struct answer *a, int64_t now, int64_t *ret_retry_after_ms)
 {
     int status = a->header->status;
+    bool pause = false;
     int64_t retry_after_ms = header_retry_after_ms(a->header, clock_real_ms());
     if (!s->sibling) { /* whose 429 is another's, and whose answers cost nothing */
         ledger_lock(s->ledger);
         if (a->home && a->intent->object == UPSTREAM_MANIFEST)
             note_manifest(s, a, now);
         if (status == 429)
-            retry_after_ms = note_limited(s, a, retry_after_ms, now);
+            pause = note_limited(s, a, now, &retry_after_ms) == LIMIT_MOMENT;
         struct pace *p = status < 400 ? ledger_pace(s->ledger, a->origin, false, now) : NULL;
         if (p)
             pace_answered(p, now);
         ledger_unlock(s->ledger);
     }
     *ret_retry_after_ms = retry_after_ms;
+    return pause;
 }
 
 void standing_note_requests(const struct source *s, unsigned requests)

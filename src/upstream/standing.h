@@ -63,8 +63,9 @@ struct answer {
     size_t body_len;
 };
 
-/* *ret_retry_after_ms, of a 429: when to come again. */
-void standing_note_answer(const struct source *s, const struct answer *answer, int64_t now,
+/* *ret_retry_after_ms: when to come again, -1 where nothing is known. True: a 429 that asks for no more than a pause.
+ */
+bool standing_note_answer(const struct source *s, const struct answer *answer, int64_t now,
                           int64_t *ret_retry_after_ms);
 void standing_note_requests(const struct source *s, unsigned requests);
 void standing_note_bytes(const struct source *s, size_t bytes);

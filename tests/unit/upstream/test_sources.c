@@ -24,6 +24,7 @@ struct host {
     const char *only;  /* the Authorization that is let in; "": any; NULL: everybody */
     const char *spent; /* the Authorization whose limit is spent */
     sem_t *reached, *gate;
+    unsigned moments; /* as many requests are a moment too fast */
     char hop[64], control[64], target[256];
 };
 
@@ -31,8 +32,8 @@ static struct host hosts[3];
 static struct world world;
 static struct probe probe;
 
-/* What the last request was like. Connections have threads of their own. */
-static void note(struct exchange *x, struct host *host)
+/* What the last request was like, and whether it is a moment too fast. Connections have threads of their own. */
+static bool note(struct exchange *x, struct host *host)
 {
     static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     (void)pthread_mutex_lock(&lock);
@@ -41,7 +42,10 @@ static void note(struct exchange *x, struct host *host)
     value = exchange_field(x, "Cache-Control");
     (void)snprintf(host->control, sizeof(host->control), "%s", value ? value : "");
     (void)snprintf(host->target, sizeof(host->target), "%.255s", x->target);
+    bool moment = host->moments > 0;
+    host->moments -= moment;
     (void)pthread_mutex_unlock(&lock);
+    return moment;
 }
 
 static void answer(struct exchange *x)
@@ -50,7 +54,7 @@ static void answer(struct exchange *x)
     char fields[512];
     bool head = strcmp(x->method, "HEAD") == 0, manifest = exchange_has(x, "/manifests/");
     const char *authorization = exchange_field(x, "Authorization");
-    note(x, host);
+    bool moment = note(x, host);
     if (host->reached)
         (void)sem_post(host->reached);
     if (host->gate)
@@ -60,6 +64,10 @@ static void answer(struct exchange *x)
         status = 429;
     if (host->only && (!authorization || (host->only[0] && strcmp(authorization, host->only) != 0))) {
         exchange_reply(x, 401, "WWW-Authenticate: Basic realm=\"x\"\r\n", "{}");
+        return;
+    }
+    if (moment) {
+        exchange_reply(x, 429, "", "toomanyrequests: retry-after: 880.092\xc2\xb5s, allowed: 44000/minute");
         return;
     }
     int n = 0;
@@ -637,6 +645,44 @@ START_TEST(a_question_of_the_public_shows_no_account)
 }
 END_TEST
 
+START_TEST(what_a_redirect_of_an_account_leads_to_is_the_accounts)
+{
+    begin(2);
+    static char fields[128];
+    world.registries[0].source_count = 1;
+    give_account(0, 0, JO);
+    hosts[0].only = "";
+    hosts[0].status = 307;
+    (void)snprintf(fields, sizeof(fields), "Location: http://127.0.0.1:%u/signed\r\n", httpd_port(hosts[1].httpd));
+    hosts[0].fields = fields;
+    start_and_forget_accounts(1);
+    ck_assert_int_eq(run(probe_job(&probe)), 0);
+    ck_assert_str_eq(hosts[1].target, "/signed");
+    ck_assert(probe.head.with_account && probe.result.with_account);
+    hosts[0].only = NULL;
+    struct upstream_job job = probe_job(&probe);
+    job.anonymous = true;
+    ck_assert_int_eq(run(job), 0);
+    ck_assert(!probe.head.with_account && !probe.result.with_account);
+    end(2);
+}
+END_TEST
+
+START_TEST(a_registry_that_answers_no_heads_is_not_kept_from_gets)
+{
+    begin(1);
+    hosts[0].status = 405;
+    hosts[0].get_status = 200;
+    world_start(&world);
+    struct upstream_job job = manifest(DIGEST);
+    job.class = UPSTREAM_SEEDING;
+    ck_assert_int_eq(run(job), 0);
+    ck_assert_uint_eq(heads(0), 1);
+    ck_assert_uint_eq(gets(0), 1);
+    end(1);
+}
+END_TEST
+
 START_TEST(a_budget_outlives_a_reload)
 {
     begin(1);
@@ -734,13 +780,15 @@ END_TEST
 START_TEST(a_moment_too_fast_is_waited_for)
 {
     begin(1);
-    hosts[0].status = 429;
-    hosts[0].body = "toomanyrequests: retry-after: 880.092\xc2\xb5s, allowed: 44000/minute";
+    hosts[0].moments = 3;
     world_start(&world);
+    ck_assert_int_eq(run(manifest(DIGEST)), 0);
+    ck_assert_uint_eq(probe.result.requests, 4);
+    hosts[0].moments = UINT_MAX;
     ck_assert_int_eq(run(manifest(DIGEST)), -EAGAIN);
+    ck_assert_uint_eq(probe.result.requests, 4);
     ck_assert_int_eq(probe.result.retry_after_ms, 100);
-    hosts[0].status = 200;
-    ck_assert_int_eq(run(manifest(DIGEST)), 0); /* the job waits for its turn by itself */
+    ck_assert_int_eq(world_state(&world, "one.test", "first").budget.blocked_until, 0);
     end(1);
 }
 END_TEST
@@ -773,6 +821,8 @@ int main(void)
     tcase_add_test(t, the_next_account_is_asked_when_the_first_has_spent_its_limit);
     tcase_add_test(t, the_account_that_has_more_left_goes_before_one_that_is_low);
     tcase_add_test(t, a_question_of_the_public_shows_no_account);
+    tcase_add_test(t, what_a_redirect_of_an_account_leads_to_is_the_accounts);
+    tcase_add_test(t, a_registry_that_answers_no_heads_is_not_kept_from_gets);
     tcase_add_test(t, a_budget_outlives_a_reload);
     tcase_add_test(t, a_budget_is_restored_where_nothing_newer_is_known);
     tcase_add_test(t, an_abused_host_is_left_in_peace_by_all);

@@ -209,6 +209,8 @@ enum budget_verdict budget_ask(const struct budget *b, enum upstream_class class
     if (old)
         return b->probing ? BUDGET_WAIT : BUDGET_PROBE;
     int64_t at = blocked ? min(b->pull_until, max(old_at, b->lift_at)) : old_at;
+    if (!blocked && left + (int64_t)b->in_flight > 0)
+        at = min(at, now + BUDGET_IN_FLIGHT_MS);
     *ret_wait_ms = max(at - now, 1);
     return BUDGET_NO;
 }

@@ -31,6 +31,8 @@
 /* A limit of bytes: there is nothing to be seen by a HEAD. */
 #define BUDGET_DATA_FIRST_MS (60 * 1000LL)
 #define BUDGET_PROBE_FLOOR_MS 5000LL
+/* What is under way will have been answered by then: it may cost less than it was taken for. */
+#define BUDGET_IN_FLIGHT_MS 1000LL
 #define BUDGET_SOURCE_ID 64
 #define BUDGET_SLOTS 12
 #define BUDGET_SLOT_MS (5 * 60000LL)

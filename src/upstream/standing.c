@@ -96,6 +96,8 @@ static void say_spent(const struct source *s, const struct intent *intent, int64
     else if (b->remaining > 0 && intent->class != UPSTREAM_LIVE)
         say(f, s, intent->anonymous, "%lld of %lld pulls left, which are kept for pods that wait",
             (long long)b->remaining, (long long)b->limit);
+    else if (b->remaining > 0)
+        say(f, s, intent->anonymous, "the last %lld pulls are under way", (long long)b->remaining);
     else
         say(f, s, intent->anonymous, "no pulls left, looked at again in %lld s", seconds(f->retry_after_ms));
 }

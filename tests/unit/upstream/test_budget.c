@@ -121,7 +121,9 @@ START_TEST(what_is_under_way_is_spent)
     b.in_flight = 1;
     ck_assert_int_eq(ask(&b, UPSTREAM_LIVE, 1), BUDGET_GO);
     b.in_flight = 2;
-    ck_assert_int_eq(ask(&b, UPSTREAM_LIVE, 1), BUDGET_NO);
+    int64_t wait = 0;
+    ck_assert_int_eq(budget_ask(&b, UPSTREAM_LIVE, &policy, 1, &wait), BUDGET_NO);
+    ck_assert_int_eq(wait, BUDGET_IN_FLIGHT_MS);
 }
 END_TEST
 

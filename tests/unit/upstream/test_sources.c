@@ -735,6 +735,48 @@ START_TEST(a_budget_is_restored_where_nothing_newer_is_known)
 }
 END_TEST
 
+static void count_state(void *arg, const struct upstream_source_state *state)
+{
+    unsigned *count = arg;
+    ck_assert_int_ge(state->budget.remaining, -1);
+    ck_assert_ptr_nonnull(state->last_error);
+    (*count)++;
+}
+
+START_TEST(others_may_look_and_reload_while_everything_happens)
+{
+    enum { COUNT = 60 };
+    static struct probe probes[COUNT];
+    begin(3);
+    hosts[0].remaining = 80;
+    hosts[1].status = 500;
+    hosts[2].moments = COUNT;
+    world_start(&world);
+    const struct upstream_budget was = {.origin = "http://elsewhere:80", .account = "", .id = ""};
+    unsigned count = 0;
+    for (unsigned i = 0; i < COUNT; i++) {
+        probe_init(&probes[i]);
+        struct upstream_job job = i % 2 ? manifest(DIGEST) : probe_job(&probes[i]);
+        job.arg = &probes[i];
+        job.class = (enum upstream_class)(i % UPSTREAM_CLASSES);
+        job.avoid = i % 3 ? 1U << (i % 3) : 0;
+        probe_submit(&world, &probes[i], &job);
+        ck_assert_int_eq(upstream_each_source(world.upstream, count_state, &count), 0);
+        upstream_restore_budget(world.upstream, &was);
+        if (i % 10 == 0)
+            ck_assert_int_eq(upstream_reload(world.upstream, &world.config, &world.errors), 0);
+    }
+    for (unsigned i = 0; i < COUNT; i++) {
+        probe_wait(&probes[i]);
+        ck_assert_msg(probes[i].result.error == 0, "%s", probes[i].message);
+        probe_finish(&probes[i]);
+    }
+    ck_assert_uint_eq(count, 3 * COUNT);
+    ck_assert_uint_eq(world_state(&world, "one.test", "first").counted[UPSTREAM_LIVE][UPSTREAM_BY_DIGEST], COUNT / 6);
+    end(3);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ other limits */
 
 START_TEST(an_abused_host_is_left_in_peace_by_all)
@@ -825,6 +867,7 @@ int main(void)
     tcase_add_test(t, a_registry_that_answers_no_heads_is_not_kept_from_gets);
     tcase_add_test(t, a_budget_outlives_a_reload);
     tcase_add_test(t, a_budget_is_restored_where_nothing_newer_is_known);
+    tcase_add_test(t, others_may_look_and_reload_while_everything_happens);
     tcase_add_test(t, an_abused_host_is_left_in_peace_by_all);
     tcase_add_test(t, a_limit_of_bytes_stops_gets_only);
     tcase_add_test(t, a_moment_too_fast_is_waited_for);

@@ -1,5 +1,5 @@
-/* What a registry says of its limits: two header fields and the body of a 429, a line each but for the last. Whatever it
- * says, numbers stay in their bounds and waits end. */
+/* What a registry says of its limits: two header fields and the body of a 429, a line each but for the last. Whatever
+ * it says, numbers stay in their bounds and waits end. */
 #include "upstream/budget.h"
 #include "upstream/limit429.h"
 
@@ -33,7 +33,7 @@ static void check_budget(const char *limit, const char *remaining)
     budget_observe(&b, &f, remaining, 3000);
     for (int class = 0; class < UPSTREAM_CLASSES; class ++) {
         int64_t wait = 1;
-        (void)budget_ask(&b, (enum upstream_class)class, &policy, 4000, &wait);
+        (void)budget_ask(&b, (enum upstream_class) class, &policy, 4000, &wait);
         must(wait > 0 && wait <= BUDGET_WINDOW_MAX_MS);
     }
     must(budget_empty_in_ms(&b, 5000) >= -1);

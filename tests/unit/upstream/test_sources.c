@@ -128,7 +128,7 @@ static unsigned asked(size_t i)
     return httpd_count(hosts[i].httpd, "");
 }
 
-static unsigned gets(size_t i)
+static unsigned pulls(size_t i)
 {
     return httpd_count(hosts[i].httpd, "GET ");
 }
@@ -427,10 +427,10 @@ START_TEST(a_pull_limit_stops_pulls_and_nothing_else)
     hosts[0].body = PULL_LIMIT;
     world_start(&world);
     ck_assert_int_eq(run(manifest(DIGEST)), -EAGAIN);
-    ck_assert_uint_eq(gets(0), 1);
+    ck_assert_uint_eq(pulls(0), 1);
     ck_assert_int_gt(probe.result.retry_after_ms, 0);
     ck_assert_int_eq(run(manifest(DIGEST)), -EAGAIN);
-    ck_assert_uint_eq(gets(0), 1);
+    ck_assert_uint_eq(pulls(0), 1);
     ck_assert_uint_eq(probe.result.requests, 0);
     ck_assert_ptr_nonnull(strstr(probe.message, ": pull limit reached, about "));
     struct upstream_job job = manifest("latest");
@@ -483,7 +483,7 @@ START_TEST(seeding_leaves_a_reserve_and_looks_before_it_spends)
     job.class = UPSTREAM_SEEDING;
     ck_assert_int_eq(run(job), -EAGAIN);
     ck_assert_uint_eq(heads(0), 1);
-    ck_assert_uint_eq(gets(0), 0);
+    ck_assert_uint_eq(pulls(0), 0);
     ck_assert_uint_eq(probe.result.requests, 1);
     ck_assert_uint_eq(probe.heads, 0);
     ck_assert_ptr_nonnull(strstr(probe.message, "25 of 100 pulls left, which are kept for pods that wait"));
@@ -525,7 +525,7 @@ START_TEST(one_looks_and_the_others_wait_for_it)
         probe_finish(&probes[i]);
     }
     ck_assert_uint_eq(heads(0), 1);
-    ck_assert_uint_eq(gets(0), COUNT);
+    ck_assert_uint_eq(pulls(0), COUNT);
     end(1);
     (void)sem_destroy(&gate);
     (void)sem_destroy(&reached);
@@ -678,7 +678,7 @@ START_TEST(a_registry_that_answers_no_heads_is_not_kept_from_gets)
     job.class = UPSTREAM_SEEDING;
     ck_assert_int_eq(run(job), 0);
     ck_assert_uint_eq(heads(0), 1);
-    ck_assert_uint_eq(gets(0), 1);
+    ck_assert_uint_eq(pulls(0), 1);
     end(1);
 }
 END_TEST
@@ -692,7 +692,7 @@ START_TEST(a_budget_outlives_a_reload)
     ck_assert_int_eq(run(manifest(DIGEST)), -EAGAIN);
     ck_assert_int_eq(upstream_reload(world.upstream, &world.config, &world.errors), 0);
     ck_assert_int_eq(run(manifest(DIGEST)), -EAGAIN);
-    ck_assert_uint_eq(gets(0), 1);
+    ck_assert_uint_eq(pulls(0), 1);
     end(1);
 }
 END_TEST

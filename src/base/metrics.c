@@ -52,17 +52,19 @@ static const struct family families[] = {
                              .help = "Answers from the store past their time, since no upstream could be asked."},
     [METRIC_NEGATIVE_HITS] = {"entrepot_negative_hits_total", COUNTER, .labels = {"registry"},
                               .help = "Answers from the memory of what is absent or refused upstream."},
-    [METRIC_QUESTIONS] = {"entrepot_questions_total", COUNTER, .labels = {"registry"},
-                          .help =
-                              "Questions put upstream for a manifest, a tag or a list; clients that wait for the same "
-                              "one share it."},
+    [METRIC_QUESTIONS] =
+        {"entrepot_questions_total", COUNTER, .labels = {"registry", "kind"},
+         .help =
+             "Questions put upstream, for all but the bytes of blobs; clients that wait for the same one share it."},
     [METRIC_FLIGHTS_ACTIVE] = {"entrepot_flights_active", GAUGE, .help = "Blobs that are being fetched now."},
     [METRIC_FLIGHTS_STARTED] = {"entrepot_flights_started_total", COUNTER, .labels = {"registry"},
                                 .help = "Blobs whose fetching began; clients that want the same one share it."},
     [METRIC_FLIGHTS_FAILED] = {"entrepot_flights_failed_total", COUNTER, .labels = {"registry"},
-                               .help = "Of those, the ones that ended without the blob."},
-    [METRIC_FLIGHTS_RESUMED] = {"entrepot_flights_resumed_total", COUNTER, .labels = {"registry"},
-                                .help = "Breaks in the middle of a blob that were followed by another attempt."},
+                               .help =
+                                   "Of those, the ones that ended without the blob, be it that the registry has none."},
+    [METRIC_FLIGHTS_RESUMED] =
+        {"entrepot_flights_resumed_total", COUNTER, .labels = {"registry"},
+         .help = "Attempts at a blob that broke off, or did not get as far as that, and were followed by another."},
     [METRIC_FLIGHTS_PREFETCHED] = {"entrepot_flights_prefetched_total", COUNTER, .labels = {"registry"},
                                    .help = "Blobs that began to flow before a client asked for them."},
     [METRIC_STORED_BYTES] = {"entrepot_stored_bytes_total", COUNTER, BYTES, .labels = {"registry"},

@@ -28,7 +28,7 @@ enum metric {
     METRIC_RESPONSE_BYTES,       /* object, outcome */
     METRIC_STALE_SERVED,         /* registry */
     METRIC_NEGATIVE_HITS,        /* registry */
-    METRIC_QUESTIONS,            /* registry */
+    METRIC_QUESTIONS,            /* registry, kind */
     METRIC_FLIGHTS_ACTIVE,       /* none */
     METRIC_FLIGHTS_STARTED,      /* registry */
     METRIC_FLIGHTS_FAILED,       /* registry */

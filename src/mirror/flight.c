@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "upstream/upstream.h"
 
 #include <assert.h>
@@ -31,6 +32,8 @@ static void keeping_add(struct keeping *k, struct blobstore_batch *batch)
     if (f->state != FLIGHT_LANDING)
         return;
     int r = blobstore_batch_publish(batch, f->writer);
+    if (r == 0)
+        metrics_add(METRIC_STORED_BYTES, (int64_t)f->size, LABELS(f->registry));
     if (r < 0) {
         char text[DIGEST_TEXT_MAX];
         log_event(LOG_ERROR, "not_stored", LOG_S("digest", digest_format(&f->digest, text)),
@@ -51,6 +54,7 @@ static void keeping_done(struct keeping *k, int result)
     (void)pthread_mutex_unlock(&fs->lock);
     if (f->is_prefetch)
         fs->prefetching--;
+    metrics_add(METRIC_FLIGHTS_ACTIVE, -1, NO_LABELS);
     gate_lock(&f->gate);
     f->state = FLIGHT_GONE;
     gate_wake(&f->gate); /* those who found it failed may start another now */
@@ -79,8 +83,10 @@ void flight_fail(struct flight *f, int error, const struct upstream_result *resu
     char key[RECENT_KEY_MAX], text[DIGEST_TEXT_MAX];
     (void)snprintf(failure.message, sizeof(failure.message), "%s", message);
     flight_key(&target, key);
-    if (error != -ECANCELED)
+    if (error != -ECANCELED) {
         recent_note(f->all->needs.recent, key, &failure, result ? result->retry_after_ms : -1);
+        metrics_add(METRIC_FLIGHTS_FAILED, 1, LABELS(f->registry));
+    }
     log_event(error == -ECANCELED || failure_is_absence(&failure) ? LOG_DEBUG : LOG_WARN, "flight_failed",
               LOG_S("registry", f->registry), LOG_S("repository", f->repository),
               LOG_S("digest", digest_format(&f->digest, text)), LOG_S("error", strerrorname_np(-error)),
@@ -304,10 +310,12 @@ static void resume(struct flight *f, int error, const struct upstream_result *re
         pause = result->retry_after_ms;
     if (f->breaks++ > 0) /* twice without a byte in between: others may do better, and after them all may again */
         f->avoid = f->avoid || result->source >= 32 ? 0 : 1U << result->source;
-    if (clock_monotonic_ms() + pause - f->progressed_at > f->patience_ms)
+    if (clock_monotonic_ms() + pause - f->progressed_at > f->patience_ms) {
         flight_fail(f, error, result, result->message, BLOBSTORE_KEEP);
-    else
-        ask(f, f->state == FLIGHT_SIZING ? FLIGHT_SIZING : FLIGHT_ASKING, pause);
+        return;
+    }
+    metrics_add(METRIC_FLIGHTS_RESUMED, 1, LABELS(f->registry));
+    ask(f, f->state == FLIGHT_SIZING ? FLIGHT_SIZING : FLIGHT_ASKING, pause);
 }
 
 static void fail_by_job(struct flight *f, const struct upstream_result *result)

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/metrics.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -177,9 +178,13 @@ static int join(struct flights *fs, const struct flight_target *t, bool is_prefe
     if (mine && is_prefetch) {
         f->is_prefetch = true;
         fs->prefetching++;
+        metrics_add(METRIC_FLIGHTS_PREFETCHED, 1, LABELS(t->registry));
     }
-    if (mine)
+    if (mine) {
+        metrics_add(METRIC_FLIGHTS_STARTED, 1, LABELS(t->registry));
+        metrics_add(METRIC_FLIGHTS_ACTIVE, 1, NO_LABELS);
         flight_start(f);
+    }
     *ret_mine = mine;
     *ret_flight = f;
     return 0;

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -255,6 +256,8 @@ static void addition_add(struct keeping *k, struct blobstore_batch *batch)
         r = write_document(a);
         if (r == 0)
             r = blobstore_batch_publish(batch, a->writer);
+        if (r == 0)
+            metrics_add(METRIC_STORED_BYTES, (int64_t)a->document->len, LABELS(a->place)); /* its registry */
     }
     if (r == 0 || r == -EBUSY) { /* busy: somebody else stores the same bytes now */
         put_records(a, batch);

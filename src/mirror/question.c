@@ -1,6 +1,7 @@
 #include "mirror/question_state.h"
 
 #include "base/hash.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -244,8 +245,10 @@ int question_join(struct questions *qs, const struct question_target *t, bool *r
     (void)pthread_mutex_unlock(&qs->lock);
     if (r < 0)
         return r;
-    if (mine)
+    if (mine) {
+        metrics_add(METRIC_QUESTIONS, 1, LABELS(t->registry, kind_names[t->kind]));
         question_ask(q, 0);
+    }
     *ret_mine = mine;
     *ret_question = q;
     return 0;

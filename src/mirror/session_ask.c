@@ -1,6 +1,7 @@
 #include "mirror/session_state.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -59,7 +60,10 @@ int session_mind_recent(struct mirror_session *s, const char *key, int64_t until
 {
     if (!recent_get(s->mirror->recent, key, &s->failure))
         return 0;
-    if (failure_is_absence(&s->failure) || s->failure.until > until)
+    bool is_absent = failure_is_absence(&s->failure);
+    if (is_absent)
+        metrics_add(METRIC_NEGATIVE_HITS, 1, LABELS(s->registry));
+    if (is_absent || s->failure.until > until)
         return s->failure.error;
     return session_hold(s, s->failure.until);
 }

@@ -1,5 +1,6 @@
 #include "base/metrics.h"
 
+#include "base/hash.h"
 #include "base/utf8.h"
 
 #include <assert.h>
@@ -157,17 +158,12 @@ static bool fits(const char *const *labels, unsigned count)
     return true;
 }
 
-/* FNV-1a, each value with its NUL. */
 static unsigned chain_of(const char *const *labels, unsigned count)
 {
-    uint32_t h = 2166136261U;
-    for (unsigned i = 0; i < count; i++) {
-        const char *p = labels[i];
-        do
-            h = (h ^ (unsigned char)*p) * 16777619U;
-        while (*p++);
-    }
-    return (h ^ h >> 16) % CHAINS;
+    uint64_t h = 0;
+    for (unsigned i = 0; i < count; i++)
+        h = h * 31 + hash_string(labels[i]);
+    return (unsigned)(h % CHAINS);
 }
 
 static struct series *find(struct family_state *state, unsigned chain, const char *const *labels, unsigned count)

@@ -82,7 +82,8 @@ static const struct family families[] = {
                                  .help = "Requests that a pull limit counts: GETs of manifests, by who waited for them "
                                          "and why they were needed."},
     [METRIC_UPSTREAM_LIMITED] = {"entrepot_upstream_limited_total", COUNTER, .labels = {"registry", "kind"},
-                                 .help = "Answers 429, by the limit that was met."},
+                                 .help = "Answers 429, by the limit that was met: of pulls, of bytes, of a moment, of "
+                                         "the host's patience (abuse), or the token server's."},
     [METRIC_UPSTREAM_BREAKER] = {"entrepot_upstream_breaker_state", GAUGE, .collected = true,
                                  .labels = {"registry", "source"},
                                  .help =

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/metrics.h"
 #include "upstream/backoff.h"
 #include "upstream/credentials.h"
 #include "upstream/loop.h"
@@ -421,10 +422,12 @@ static void fetch_done(void *arg, struct transfer *t)
         memcpy(gr->message, t->message, sizeof(gr->message));
     buf_finish(&gr->reply);
     gr->retry_after_ms = header_retry_after_ms(&t->header, clock_real_ms());
-    if (gr->error == -EAGAIN)
+    if (gr->error == -EAGAIN) {
+        metrics_add(METRIC_UPSTREAM_LIMITED, 1, LABELS(t->source->registry, "token"));
         note_limit(gr->grants, gr->retry_after_ms, now);
-    else if (gr->error == 0)
+    } else if (gr->error == 0) {
         gr->grants->limited = 0;
+    }
     if (gr->error < 0) {
         gr->failed_until = now + stands_for(gr);
         gr->refresh_at = now + RENEW_MS;

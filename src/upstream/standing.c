@@ -1,6 +1,7 @@
 #include "upstream/standing.h"
 
 #include "base/clock.h"
+#include "base/metrics.h"
 #include "upstream/ledger.h"
 #include "upstream/limit429.h"
 
@@ -212,6 +213,9 @@ static enum limit_kind note_limited(const struct source *s, const struct answer 
     const struct limit_answer limit = {
         .manifest_get = a->home && intent_is_counted(a->intent), .body = a->body, .len = a->body_len};
     enum limit_kind kind = limit429_classify(&limit, &pause);
+    static const char *const names[] = {
+        [LIMIT_PULL] = "pull", [LIMIT_DATA] = "data", [LIMIT_MOMENT] = "moment", [LIMIT_ABUSE] = "abuse"};
+    metrics_add(METRIC_UPSTREAM_LIMITED, 1, LABELS(s->registry, names[kind]));
     switch (kind) {
     case LIMIT_PULL: {
         const struct budget_policy none = {.probe_after_ms = INT64_MAX / 2};

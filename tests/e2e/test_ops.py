@@ -202,6 +202,21 @@ def test_joined_stale_absent_and_resumed_are_told_apart(launch, hub, image, ops_
     assert p.get("flights_started_total") == 2
 
 
+@pytest.mark.parametrize("kind, fault", [
+    ("pull", {"kind": "manifest", "method": "GET", "kind_of": "pull"}),
+    ("abuse", {"kind": "manifest", "method": "GET", "kind_of": "abuse"}),
+    ("token", {"where": "auth", "kind_of": "token"}),
+])
+def test_a_limit_that_was_met_is_counted_as_what_it_is(launch, hub, image, ops_config, kind, fault):
+    m = launch(ops=ops_config, server={"answer_timeout": "1s"})
+    ops = Ops(m)
+    with hub.fault("limit", **fault) as limit:
+        assert Client(m.host_port).get("/v2/library/alpha/manifests/1").status == 503
+        p = ops.wait(lambda p: p.get("upstream_limited_total") == limit.hits, "each of them is counted")
+        assert p.get("upstream_limited_total", registry="docker.io", kind=kind) > 0
+        assert p.get("upstream_limited_total") == p.get("upstream_limited_total", kind=kind)
+
+
 def test_promtool_has_nothing_to_say(launch, image, ops_config):
     promtool = shutil.which("promtool")
     if not promtool:

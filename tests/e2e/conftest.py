@@ -13,7 +13,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import images  # noqa: E402
 import servers  # noqa: E402
-from hub import Hub  # noqa: E402
+from hub import Budget, Hub  # noqa: E402
 from wire import Client  # noqa: E402
 
 MIB = 1 << 20
@@ -104,10 +104,42 @@ def second(storage, registry):
     h = Hub(str(storage), registry.host_port)
     h.challenge = "none"
     h.redirects = False
-    h.ratelimit = None
+    h.budgets[None] = Budget(form="absent", source=None)
     yield h
     h.close()
     assert not h.leaks and not h.violations
+
+
+@pytest.fixture
+def another(storage, registry):
+    """another(): a hub more, as `hub`; another(tls=CONTEXT). Keywords are set on it."""
+    made = []
+
+    def make(tls=None, **over):
+        h = Hub(str(storage), registry.host_port, tls)
+        made.append(h)
+        for k, v in over.items():
+            assert hasattr(h, k), k
+            setattr(h, k, v)
+        return h
+
+    make.made = made
+    yield make
+    for h in made:
+        h.close()
+        assert not h.leaks and not h.violations, (h.leaks, h.violations)
+
+
+@pytest.fixture
+def account(tmp_path):
+    """account(hub, "jo", limit=10): the double knows the account; the name of a file that has its password."""
+    def make(hub, user, **budget):
+        hub.add_account(user, "word-of-" + user, **budget)
+        path = tmp_path / f"{user}.json"
+        names = ("docker.io", f"127.0.0.1:{hub.registry.port}")
+        path.write_text(json.dumps({"auths": {n: {"username": user, "password": "word-of-" + user} for n in names}}))
+        return str(path)
+    return make
 
 
 @pytest.fixture
@@ -128,7 +160,7 @@ def config(hub, second, tmp_path):
 
 
 @pytest.fixture
-def launch(hub, second, config, tmp_path):
+def launch(hub, second, another, config, tmp_path):
     """launch(**over): a mirror with the configuration changed so; stopped and checked at the end."""
     if servers.binary() is None:
         pytest.skip("no entrepot binary: build first, or set ENTREPOT")
@@ -141,7 +173,7 @@ def launch(hub, second, config, tmp_path):
         return m.start() if started else m
 
     yield start
-    for h in (hub, second):
+    for h in (hub, second, *another.made):
         for f in list(h.faults):
             f.remove()
     errors = []

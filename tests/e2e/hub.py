@@ -51,6 +51,47 @@ LIMITS = {
 }
 
 
+# How a registry tells what is left (protocol.md §1.4): names, whether the window stands behind the number
+BUDGET_FORMS = {
+    "docker": ("ratelimit-limit", "ratelimit-remaining", True),
+    "capitals": ("RateLimit-Limit", "RateLimit-Remaining", True),
+    "x": ("x-ratelimit-limit", "x-ratelimit-remaining", True),
+    "bare": ("ratelimit-limit", "ratelimit-remaining", False),
+    "empty": ("ratelimit-limit", None, True),
+    "absent": (None, None, False),
+}
+
+
+class Budget:
+    """What an account, or everybody without one, may still pull: `remaining` GETs of manifests of `limit`.
+
+    `form` names how that is told: one of BUDGET_FORMS. Whoever is refused is told with `retry_after`, where that is
+    not None. `counted` and `refused` count the GETs of manifests.
+    """
+
+    def __init__(self, limit=100, window=21600, remaining=None, source="192.0.2.1", form="docker", retry_after=None):
+        self.limit = limit
+        self.window = window
+        self.remaining = limit if remaining is None else remaining
+        self.source = source
+        self.form = form
+        self.retry_after = retry_after
+        self.counted = 0
+        self.refused = 0
+
+    def headers(self):
+        limit, remaining, window = BUDGET_FORMS[self.form]
+        tail = f";w={self.window}" if window else ""
+        out = []
+        if limit:
+            out.append((limit, ("" if self.form == "empty" else str(self.limit)) + tail))
+        if remaining:
+            out.append((remaining, str(self.remaining) + tail))
+        if self.source:
+            out.append(("docker-ratelimit-source", self.source))
+        return out
+
+
 def poll(sock, events, seconds=None):
     """select() without its limit on descriptors."""
     p = select.poll()
@@ -78,6 +119,8 @@ class Record:
         self.sent = 0
         self.user = None
         self.fault = None
+        self.counted = False        # a GET of a manifest that cost something
+        self.at = time.monotonic()
 
     @property
     def range(self):
@@ -352,12 +395,13 @@ class Hub:
             self.token_form = "both"        # a name of _token_body
             self.accounts = {}
             self.private = set()            # repositories that only accounts see
+            self.path = ""                  # before /v2/: "/mirror"
+            self.prefix = ""                # before each repository: "docker/"
             self.redirects = True           # blobs by way of the CDN
             self.head_redirects = False     # HEAD of a blob too
             self.referrers_form = "on"      # on, 404, html, plain
-            self.ratelimit = (100, 21600)   # None: no headers
-            self.remaining = 100
-            self.enforce = False
+            self.budgets = {None: Budget()} # by account; who has none of his own shares the one of None
+            self.enforce = False            # whether a budget that is spent is refused; else it goes on below 0
             self.blobs = {}
             self.manifests = {}
             self.lists = {}
@@ -429,7 +473,7 @@ class Hub:
         self.refuse()
 
     def url(self, where="registry"):
-        return f"{self.scheme}://127.0.0.1:{getattr(self, where).port}"
+        return f"{self.scheme}://127.0.0.1:{getattr(self, where).port}" + (self.path if where == "registry" else "")
 
     # --- content put in by hand -------------------------------------------------------------------------------
 
@@ -517,11 +561,12 @@ class Hub:
         rec.query = urllib.parse.parse_qs(query, keep_blank_values=True)
         rec.raw_query = query
         if rec.where == "registry":
-            rec.kind = "ping" if rec.path in ("/v2/", "/v2") else "other"
+            path = rec.path.removeprefix(self.path) if rec.path.startswith(self.path) else "outside"
+            rec.kind = "ping" if path in ("/v2/", "/v2") else "other"
             for kind, pattern in self.PATHS:
-                m = pattern.match(rec.path)
-                if m:
-                    rec.kind, rec.repo, rec.reference = kind, m.group(1), m.group(2)
+                m = pattern.match(path)
+                if m and m.group(1).startswith(self.prefix):
+                    rec.kind, rec.repo, rec.reference = kind, m.group(1).removeprefix(self.prefix), m.group(2)
                     break
             if "ns" in rec.query:
                 self.violations.append(f"ns was sent upstream: {rec.target}")
@@ -597,19 +642,29 @@ class Hub:
             return True
         return False
 
-    def _limit_headers(self):
-        if not self.ratelimit:
-            return []
-        limit, window = self.ratelimit
-        return [("ratelimit-limit", f"{limit};w={window}"),
-                ("ratelimit-remaining", f"{self.remaining};w={window}"),
-                ("docker-ratelimit-source", "192.0.2.1")]
+    def budget(self, user=None):
+        return self.budgets.get(user) or self.budgets[None]
+
+    @property
+    def remaining(self):
+        """What everybody without an account has left."""
+        return self.budgets[None].remaining
+
+    @remaining.setter
+    def remaining(self, value):
+        self.budgets[None].remaining = value
+
+    def add_account(self, user, password="word", **budget):
+        """An account with a budget of its own."""
+        self.accounts[user] = password
+        self.budgets[user] = Budget(**{"source": f"{user}-0000-4000-8000-account", "limit": 200, **budget})
+        return self.budgets[user]
 
     # --- the registry -----------------------------------------------------------------------------------------
 
     def _challenges(self, rec, stale=False):
         realm = self.url("auth") + "/token"
-        scope = f"repository:{rec.repo}:pull"
+        scope = f"repository:{self.prefix}{rec.repo}:pull"
         service = "registry.docker.io"
         forms = {
             "docker": [f'Bearer realm="{realm}",service="{service}",scope="{scope}"'],
@@ -648,7 +703,7 @@ class Hub:
                 token = self.tokens.get(value.strip())
             if token and not token["expired"]:
                 scopes = token["scope"].split()
-                fits = "aws" in scopes or rec.kind == "ping" or f"repository:{rec.repo}:pull" in scopes
+                fits = "aws" in scopes or rec.kind == "ping" or f"repository:{self.prefix}{rec.repo}:pull" in scopes
                 rec.user = token["user"]
                 if fits and (rec.repo not in self.private or token["user"]):
                     return True
@@ -656,7 +711,7 @@ class Hub:
         headers = [("WWW-Authenticate", c) for c in self._challenges(rec, stale)]
         headers.append(("Docker-Distribution-Api-Version", "registry/2.0"))
         if self.challenge == "docker" and rec.kind == "manifest":
-            headers.append(("docker-ratelimit-source", "192.0.2.1"))
+            headers.append(("docker-ratelimit-source", self.budgets[None].source))
         self._error(conn, rec, 401, "UNAUTHORIZED", headers)
         return False
 
@@ -750,17 +805,22 @@ class Hub:
 
     def _manifest(self, conn, rec, fault):
         found = self._find_manifest(rec)
+        budget = self.budget(rec.user)
         if rec.method == "GET":
             with self.lock:
-                if self.enforce and self.remaining <= 0:
-                    kind, body, _ = LIMITS["pull"]
-                    found = None
-                    limited = True
+                limited = self.enforce and budget.remaining <= 0
+                if limited:
+                    budget.refused += 1
                 else:
-                    limited = False
-                    self.remaining -= 1
+                    budget.remaining -= 1
+                    budget.counted += 1
+                    rec.counted = True
             if limited:
-                self._answer(conn, rec, 429, [("Content-Type", kind), *self._limit_headers()], body)
+                kind, body, _ = LIMITS["pull"]
+                headers = [("Content-Type", kind), *budget.headers()]
+                if budget.retry_after is not None:
+                    headers.append(("Retry-After", budget.retry_after))
+                self._answer(conn, rec, 429, headers, body)
                 return
         if not found:
             self._error(conn, rec, 404, "MANIFEST_UNKNOWN")
@@ -770,7 +830,7 @@ class Hub:
         if rec.reference.startswith("sha512:"):
             digest = rec.reference
         headers = [("Content-Type", media_type), ("Docker-Distribution-Api-Version", "registry/2.0")]
-        headers += self._limit_headers()
+        headers += budget.headers()
         what = fault.what if fault else None
         if what == "no_digest":
             pass
@@ -833,7 +893,7 @@ class Hub:
         if n is not None and n.isdigit() and int(n) < len(tags):
             tags = tags[:int(n)]
             if tags:
-                link = f"{self.url()}/v2/{rec.repo}/tags/list?n={n}&last={urllib.parse.quote(tags[-1])}"
+                link = f"{self.url()}/v2/{self.prefix}{rec.repo}/tags/list?n={n}&last={urllib.parse.quote(tags[-1])}"
                 headers.append(("Link", f'<{link}>; rel="next"'))
         body = json.dumps({"name": rec.repo, "tags": tags}).encode()
         self._answer(conn, rec, 200, headers, body)

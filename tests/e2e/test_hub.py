@@ -8,7 +8,7 @@ import re
 import time
 
 import pytest
-from hub import OCI_INDEX
+from hub import OCI_INDEX, Budget
 from wire import Client, Response
 
 MIB = 1 << 20
@@ -52,6 +52,46 @@ def test_a_pull_needs_a_token_and_is_counted(hub, direct, image):
     assert hub.count(kind="manifest", status=401) == 2
     hub.expire_tokens()
     assert hub.token_requests()[0].reference == "repository:library/alpha:pull"
+
+
+@pytest.mark.parametrize("form,expected", [
+    ("docker", {"ratelimit-limit": "100;w=3600", "ratelimit-remaining": "41;w=3600"}),
+    ("capitals", {"ratelimit-limit": "100;w=3600", "ratelimit-remaining": "41;w=3600"}),
+    ("x", {"x-ratelimit-limit": "100;w=3600", "x-ratelimit-remaining": "41;w=3600"}),
+    ("bare", {"ratelimit-limit": "100", "ratelimit-remaining": "41"}),
+    ("empty", {"ratelimit-limit": ";w=3600"}),
+    ("absent", {}),
+])
+def test_what_is_left_is_told_in_every_form(hub, direct, image, form, expected):
+    hub.budgets[None] = Budget(window=3600, remaining=41, form=form)
+    r = direct.head("/v2/library/alpha/manifests/1", {**bearer(hub), "Accept": image().media_type})
+    told = {k.lower(): v for k, v in r.headers.pairs if "ratelimit" in k.lower()}
+    assert told.pop("docker-ratelimit-source") == "192.0.2.1"
+    assert told == expected
+
+
+def test_each_account_has_a_budget_of_its_own_and_may_be_refused(hub, direct, image):
+    accept = {"Accept": image().media_type}
+    hub.enforce = True
+    jo = hub.add_account("jo", "word", limit=1, retry_after="77")
+    anonymous = hub.budgets[None]
+    key = {"Authorization": "Bearer " + token(hub, user="jo:word"), **accept}
+    assert direct.get("/v2/library/alpha/manifests/1", key).status == 200
+    r = direct.get("/v2/library/alpha/manifests/1", key)
+    assert (r.status, r.headers["Retry-After"]) == (429, "77") and r.json["errors"][0]["code"] == "TOOMANYREQUESTS"
+    assert (jo.remaining, jo.counted, jo.refused) == (0, 1, 1)
+    r = direct.head("/v2/library/alpha/manifests/1", key)
+    assert (r.status, r.headers["ratelimit-remaining"]) == (200, "0;w=21600"), "a HEAD is free"
+    assert direct.get("/v2/library/alpha/manifests/1", {**bearer(hub), **accept}).status == 200
+    assert (anonymous.remaining, anonymous.counted) == (99, 1)
+
+
+def test_the_same_content_under_a_path_and_a_prefix(hub, direct, image):
+    hub.challenge, hub.path, hub.prefix = "none", "/mirror", "docker/"
+    d = image().digest
+    assert direct.head(f"/mirror/v2/docker/library/alpha/manifests/{d}", {"Accept": image().media_type}).status == 200
+    for other in ("/v2/docker/library/alpha", "/mirror/v2/library/alpha"):
+        assert direct.head(f"{other}/manifests/{d}", {"Accept": image().media_type}).status == 404
 
 
 def test_blobs_are_redirected_to_a_url_that_expires_and_refuses_a_token(hub, direct, image):

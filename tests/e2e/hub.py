@@ -397,12 +397,14 @@ class Hub:
             self.private = set()            # repositories that only accounts see
             self.path = ""                  # before /v2/: "/mirror"
             self.prefix = ""                # before each repository: "docker/"
+            self.takes_ns = False           # stands for another Entrepot, which is told the registry by `ns`
             self.redirects = True           # blobs by way of the CDN
             self.head_redirects = False     # HEAD of a blob too
             self.referrers_form = "on"      # on, 404, html, plain
             self.budgets = {None: Budget()} # by account; who has none of his own shares the one of None
             self.enforce = False            # whether a budget that is spent is refused; else it goes on below 0
             self.blobs = {}
+            self.only_in = {}               # digest: the repositories that have the blob, where not all of them do
             self.manifests = {}
             self.lists = {}
             self.changed.notify_all()
@@ -568,7 +570,7 @@ class Hub:
                 if m and m.group(1).startswith(self.prefix):
                     rec.kind, rec.repo, rec.reference = kind, m.group(1).removeprefix(self.prefix), m.group(2)
                     break
-            if "ns" in rec.query:
+            if "ns" in rec.query and not self.takes_ns:
                 self.violations.append(f"ns was sent upstream: {rec.target}")
         elif rec.where == "cdn":
             rec.kind = "blob"
@@ -768,7 +770,7 @@ class Hub:
 
     def _redirect(self, conn, rec):
         alg, _, hex_ = rec.reference.partition(":")
-        if self._content(rec.reference) is None:
+        if self._content(rec.reference, rec.repo) is None:
             self._error(conn, rec, 404, "BLOB_UNKNOWN")
             return
         with self.lock:
@@ -787,7 +789,9 @@ class Hub:
         path = os.path.join(self.storage, "docker/registry/v2", *parts)
         return path if os.path.exists(path) else None
 
-    def _content(self, digest):
+    def _content(self, digest, repo=None):
+        if digest in self.only_in and repo is not None and repo not in self.only_in[digest]:
+            return None
         if digest in self.blobs:
             return self.blobs[digest]
         with self.lock:
@@ -944,7 +948,7 @@ class Hub:
 
     def _blob(self, conn, rec, fault=None):
         digest = rec.reference
-        content = self._content(digest)
+        content = self._content(digest, rec.repo)
         if content is None:
             self._error(conn, rec, 404, "BLOB_UNKNOWN")
             return

@@ -103,8 +103,14 @@ void flight_land(struct flight *f)
     char key[RECENT_KEY_MAX];
     flight_key(&target, key);
     recent_forget(f->all->needs.recent, key);
-    if (!f->is_private)
+    /* Not before: until the upstream has shown it under this name, it is none of this repository's. The keeper has the
+     * link before the blob. */
+    if (!f->is_private) {
         privacy_publish(f->all->needs.privacy, &f->digest);
+    } else if (privacy_link(f->all->needs.privacy, &f->digest, f->registry, f->repository) < 0) {
+        flight_fail(f, -ENOMEM, NULL, "no memory", BLOBSTORE_KEEP);
+        return;
+    }
     gate_lock(&f->gate);
     f->verified = f->answerable = true;
     gate_unlock(&f->gate);

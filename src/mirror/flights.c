@@ -127,8 +127,6 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->fd = -1;
     gate_init(&f->gate, fs->needs.gates);
     int r = f->registry && f->repository ? digest_begin(t->digest->algorithm, &f->hash) : -ENOMEM;
-    if (r == 0 && t->is_private)
-        r = privacy_link(fs->needs.privacy, t->digest, t->registry, t->repository);
     if (r == 0)
         r = blobstore_writer_open(fs->needs.store, t->digest, &f->writer, &f->written);
     if (r == 0) {

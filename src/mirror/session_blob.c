@@ -106,13 +106,13 @@ static int step_flight(struct mirror_session *s)
     }
 }
 
-/* 0: answered with what is stored. -ENOENT: it is not. MIRROR_WAIT, or s->failure. */
+/* 0: answered with what is stored. -ENODATA: it is not. MIRROR_WAIT, or s->failure. */
 static int find_blob(struct mirror_session *s)
 {
     struct blobstore_info info;
     AUTO_CLOSE int fd = -1;
     if (blobstore_get(s->mirror->store, &s->digest, &info, &fd) < 0)
-        return -ENOENT;
+        return -ENODATA;
     int r = session_prove(s, &s->digest);
     s->proving = r == MIRROR_WAIT;
     if (r != 0)
@@ -128,8 +128,8 @@ int session_blob(struct mirror_session *s)
 {
     int r = -EEXIST;
     for (unsigned i = 0; r == -EEXIST && i < 3; i++) {
-        r = s->flight || (s->question && !s->proving) ? -ENOENT : find_blob(s);
-        if (r != -ENOENT)
+        r = s->flight || (s->question && !s->proving) ? -ENODATA : find_blob(s);
+        if (r != -ENODATA)
             return r;
         r = s->head ? step_cold_blob_head(s) : step_flight(s);
     }

@@ -102,12 +102,12 @@ static int step_cold_head(struct mirror_session *s, const struct digest *digest)
                            : -ENODATA;
 }
 
-/* 0: answered with what is stored. -ENOENT: it is not, or is no manifest. MIRROR_WAIT, or s->failure. */
+/* 0: answered with what is stored. -ENODATA: it is not, or is no manifest. MIRROR_WAIT, or s->failure. */
 static int find_document(struct mirror_session *s, const struct digest *digest)
 {
     AUTO(auto_document_unref) struct document *d = NULL;
     if (library_get(s->mirror->library, digest, &d) < 0 || !media_type_is_manifest(d->media_type))
-        return -ENOENT;
+        return -ENODATA;
     int r = session_prove(s, digest);
     s->proving = r == MIRROR_WAIT;
     if (r != 0)
@@ -126,7 +126,7 @@ int session_manifest(struct mirror_session *s)
         return session_answer_document(s);
     if (!s->question || s->proving) {
         r = find_document(s, digest);
-        if (r != -ENOENT)
+        if (r != -ENODATA)
             return r;
     }
     if (s->head) {

@@ -316,7 +316,12 @@ static void resume(struct flight *f, int error, const struct upstream_result *re
         pause = result->retry_after_ms;
     if (f->breaks++ > 0) /* twice without a byte in between: others may do better, and after them all may again */
         f->avoid = f->avoid || result->source >= 32 ? 0 : 1U << result->source;
-    if (clock_monotonic_ms() + pause - f->progressed_at > f->patience_ms) {
+    int64_t now = clock_monotonic_ms();
+    gate_lock(&f->gate);
+    f->trouble = (struct failure){.error = error, .status = result->status, .until = now + pause};
+    (void)snprintf(f->trouble.message, sizeof(f->trouble.message), "%s", result->message);
+    gate_unlock(&f->gate);
+    if (now + pause - f->progressed_at > f->patience_ms) {
         flight_fail(f, error, result, result->message, BLOBSTORE_KEEP);
         return;
     }

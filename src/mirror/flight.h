@@ -62,8 +62,8 @@ void flight_unref(struct flight *f); /* accepts NULL; the waiter has been forgot
 
 /*
  * 0: it can be answered, with *ret_size bytes. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w`
- * NULL, neither. Else the flight failed before anybody could be answered (its error; *ret_failure tells more), or
- * -ECANCELED.
+ * NULL, neither, and *ret_failure is why it is being asked for again, if it is. Else the flight failed before anybody
+ * could be answered (its error; *ret_failure tells more), or -ECANCELED.
  */
 MUST_CHECK int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_size,
                            struct failure *ret_failure);

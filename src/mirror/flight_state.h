@@ -103,6 +103,7 @@ struct flight {
     uint64_t written; /* bytes in the file */
     int broken;       /* the hash's error, for the upstream's thread to see */
     struct failure failure;
+    struct failure trouble; /* why it is being asked for again */
 };
 
 /* flights.c, under the lock of all: where the flight itself is */

@@ -219,6 +219,8 @@ int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_s
         r = f->failure.error;
     } else {
         r = !w || gate_wait(&f->gate, w, due) ? MIRROR_WAIT : -ECANCELED;
+        if (!w)
+            *ret_failure = f->trouble;
     }
     gate_unlock(&f->gate);
     return r;

@@ -39,6 +39,12 @@ int session_fail(struct mirror_session *s, int error, const char *message)
     return error;
 }
 
+/* The time is over; where it went wrong before, that says more. */
+int session_fail_late(struct mirror_session *s, const char *message)
+{
+    return failure_is_passing(&s->failure) ? s->failure.error : session_fail(s, -ETIMEDOUT, message);
+}
+
 int session_fail_cut(struct mirror_session *s)
 {
     return session_fail(s, -ECANCELED, "the mirror is shutting down");
@@ -119,7 +125,7 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
             return r;
         if (r == MIRROR_WAIT) {
             session_leave_question(s);
-            return session_fail(s, -ETIMEDOUT, "the upstream has not answered yet");
+            return session_fail_late(s, "the upstream has not answered yet");
         }
         s->failure = *question_failure(s->question);
         if (s->failure.error == 0)

@@ -86,7 +86,7 @@ static int step_flight(struct mirror_session *s)
             return r;
         if (r == MIRROR_WAIT) {
             session_leave_flight(s);
-            return session_fail(s, -ETIMEDOUT, "the upstream has not begun to send the blob yet");
+            return session_fail_late(s, "the upstream has not begun to send the blob yet");
         }
         if (r == -ECANCELED)
             return session_fail_cut(s);

@@ -78,6 +78,7 @@ void session_leave_question(struct mirror_session *s);
 void session_leave_flight(struct mirror_session *s);
 void session_note_outcome(struct mirror_session *s, bool mine);
 int session_fail(struct mirror_session *s, int error, const char *message); /* returns `error` */
+int session_fail_late(struct mirror_session *s, const char *message);
 int session_fail_cut(struct mirror_session *s);
 
 /* session_see.c */

@@ -329,13 +329,20 @@ static void resume(struct flight *f, int error, const struct upstream_result *re
     ask(f, f->state == FLIGHT_SIZING ? FLIGHT_SIZING : FLIGHT_ASKING, pause);
 }
 
+/* The blob is of another length than it should be: others may have it right. */
+static void fail_by_length(struct flight *f, const struct upstream_result *result, const char *message)
+{
+    uint32_t last = result->source < 32 ? 1U << result->source : 0;
+    flights_shun(f->all, &f->digest, f->givers | last);
+    flight_fail(f, -EPROTO, result, message, BLOBSTORE_DISCARD);
+}
+
 static void fail_by_job(struct flight *f, const struct upstream_result *result)
 {
     switch (f->job_error) {
     case -EMSGSIZE:
     case -EBADE:
-        flight_fail(f, -EPROTO, result, "the upstream's blob is longer or shorter than it should be",
-                    BLOBSTORE_DISCARD);
+        fail_by_length(f, result, "the upstream's blob is longer or shorter than it should be");
         break;
     case -EPROTO:
         flight_fail(f, -EPROTO, result, "the upstream sent another range than was asked for", BLOBSTORE_KEEP);
@@ -381,12 +388,11 @@ static void advance(struct flight *f, const struct upstream_result *result)
         assert(r == 0); /* on_body has kept it below LIMIT_BLOB */
         complete(f);
     } else if (result->error == 0) { /* a whole answer, but not the whole blob: a length was not declared, or was odd */
-        flight_fail(f, -EPROTO, result, "the upstream's blob is longer or shorter than it should be",
-                    BLOBSTORE_DISCARD);
+        fail_by_length(f, result, "the upstream's blob is longer or shorter than it should be");
     } else if (is_passing(f, result->error)) {
         resume(f, result->error, result);
     } else if (result->error == -ERANGE) {
-        flight_fail(f, -EPROTO, result, "the upstream's blob is shorter than what is here", BLOBSTORE_DISCARD);
+        fail_by_length(f, result, "the upstream's blob is shorter than what is here");
     } else {
         flight_fail(f, result->error, result, result->message, BLOBSTORE_KEEP);
     }

@@ -58,9 +58,9 @@ def later(by):
 
 
 class DockerRegistry:
-    """Debian's docker-registry, or registry v3 (`binary`), over a storage directory."""
+    """Debian's docker-registry, or registry v3 (`binary`), over a storage directory; a proxy of `remote`, a URL."""
 
-    def __init__(self, storage, binary=None, delete=False):
+    def __init__(self, storage, binary=None, delete=False, remote=None):
         binary = binary or TOOLS / "deb/docker-registry/usr/bin/docker-registry"
         self.storage = str(storage)
         os.makedirs(self.storage, exist_ok=True)
@@ -70,6 +70,8 @@ class DockerRegistry:
                   "storage": {"filesystem": {"rootdirectory": self.storage}, "delete": {"enabled": delete},
                               "maintenance": {"uploadpurging": {"enabled": False}}},
                   "http": {"addr": self.address, "secret": "of the test"}}
+        if remote:
+            config["proxy"] = {"remoteurl": remote}
         path = pathlib.Path(self.storage).with_suffix(".yml")
         path.write_text(yaml.safe_dump(config))
         env = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}

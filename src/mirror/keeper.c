@@ -28,12 +28,20 @@ struct keeper {
     int64_t flushed_at;
 };
 
+static bool ends_batch(const struct keeping *k)
+{
+    return k->comes_first && k->next && !k->next->comes_first;
+}
+
 /* Under the lock: takes up to KEEPER_BATCH from the front, as a list. */
 static struct keeping *take(struct keeper *k)
 {
     struct keeping *taken = k->first, **end = &k->first;
-    for (unsigned n = 0; *end && n < KEEPER_BATCH; n++)
+    bool goes_on = true;
+    for (unsigned n = 0; *end && goes_on && n < KEEPER_BATCH; n++) {
+        goes_on = !ends_batch(*end);
         end = &(*end)->next;
+    }
     if (end == &k->first)
         return NULL;
     k->first = *end;

@@ -15,6 +15,7 @@ struct keeping {
     void (*add)(struct keeping *k, struct blobstore_batch *batch);
     /* The batch is durable (0) or is not (negative errno; then nothing of it is). The last call; may free `k`. */
     void (*done)(struct keeping *k, int result);
+    bool comes_first;     /* its commit has ended before what is posted after it is added to a batch */
     struct keeping *next; /* under the keeper's lock */
 };
 

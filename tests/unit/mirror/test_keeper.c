@@ -109,15 +109,14 @@ static void post_all(struct ledger *l)
     ck_assert_uint_eq(l->turns, 2 * THINGS);
 }
 
-START_TEST(what_comes_while_it_waits_for_the_disk_is_one_commit_of_64_at_the_most)
+struct commit {
+    int first, last;
+};
+
+static void expect_commits(const struct ledger *l, const struct commit *commits, size_t count)
 {
-    AUTO_FREE struct ledger *l = ledger_open();
-    post_all(l);
     int wanted[2 * THINGS], at = 0;
-    static const struct {
-        int first, last;
-    } commits[] = {{1, 1}, {2, 65}, {66, 100}};
-    for (size_t c = 0; c < ARRAY_SIZE(commits); c++) {
+    for (size_t c = 0; c < count; c++) {
         for (int n = commits[c].first; n <= commits[c].last; n++)
             wanted[at++] = n;
         for (int n = commits[c].first; n <= commits[c].last; n++)
@@ -125,6 +124,26 @@ START_TEST(what_comes_while_it_waits_for_the_disk_is_one_commit_of_64_at_the_mos
     }
     for (int i = 0; i < 2 * THINGS; i++)
         ck_assert_msg(l->order[i] == wanted[i], "turn %d: %d", i, l->order[i]);
+}
+
+START_TEST(what_comes_while_it_waits_for_the_disk_is_one_commit_of_64_at_the_most)
+{
+    static const struct commit commits[] = {{1, 1}, {2, 65}, {66, 100}};
+    AUTO_FREE struct ledger *l = ledger_open();
+    post_all(l);
+    expect_commits(l, commits, ARRAY_SIZE(commits));
+}
+END_TEST
+
+START_TEST(what_comes_first_is_durable_before_what_was_posted_after_it_is_added)
+{
+    static const struct commit commits[] = {{1, 1}, {2, 13}, {14, 77}, {78, 100}};
+    AUTO_FREE struct ledger *l = ledger_open();
+    for (unsigned i = 10; i < 13; i++) /* a row of them is one commit */
+        l->things[i].keeping.comes_first = true;
+    l->things[THINGS - 1].keeping.comes_first = true;
+    post_all(l);
+    expect_commits(l, commits, ARRAY_SIZE(commits));
 }
 END_TEST
 
@@ -207,6 +226,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, what_is_posted_is_durable_when_it_is_done);
     tcase_add_test(tests, what_comes_while_it_waits_for_the_disk_is_one_commit_of_64_at_the_most);
+    tcase_add_test(tests, what_comes_first_is_durable_before_what_was_posted_after_it_is_added);
     tcase_add_test(tests, a_commit_that_fails_is_told_to_all_of_it_and_to_nobody_else);
     tcase_add_test(tests, stopping_keeps_what_was_posted_and_what_that_posts);
     tcase_add_test(tests, stopping_writes_down_when_blobs_were_used);

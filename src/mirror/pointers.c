@@ -71,6 +71,8 @@ int pointer_decode(const void *value, size_t len, struct pointer *ret_pointer)
     p.digest.algorithm = v[1];
     memcpy(p.digest.raw, v + 2, raw);
     memcpy(numbers, v + 2 + raw, sizeof(numbers));
+    if (be64toh(numbers[1]) > INT64_MAX)
+        return -EINVAL;
     p.size = be64toh(numbers[0]);
     p.checked_at = (int64_t)be64toh(numbers[1]);
     memcpy(p.media_type, v + fixed, len - fixed);

@@ -82,13 +82,16 @@ static bool recall(struct visibilities *v, const char *key, size_t len, struct k
     return found;
 }
 
-static void remember(struct visibilities *v, const char *key, size_t len, const struct known *known)
+/* What is in memory already is newer than what was read from the index. */
+static void remember(struct visibilities *v, const char *key, size_t len, const struct known *known, bool replace)
 {
     struct place *p = place_of(v, key, len);
     (void)pthread_mutex_lock(&v->lock);
-    memcpy(p->key, key, len);
-    p->len = len;
-    p->known = *known;
+    if (replace || p->len != len || memcmp(p->key, key, len) != 0) {
+        memcpy(p->key, key, len);
+        p->len = len;
+        p->known = *known;
+    }
     (void)pthread_mutex_unlock(&v->lock);
 }
 
@@ -103,6 +106,8 @@ static bool read_record(struct visibilities *v, const char *key, size_t len, str
         value.data[0] != RECORD_VERSION || (value.data[1] != VISIBILITY_PUBLIC && value.data[1] != VISIBILITY_PRIVATE))
         return false;
     memcpy(&asked_at, value.data + 2, sizeof(asked_at));
+    if (be64toh(asked_at) > INT64_MAX)
+        return false;
     *ret_known = (struct known){.what = (enum visibility)value.data[1], .asked_at = (int64_t)be64toh(asked_at)};
     return true;
 }
@@ -113,7 +118,7 @@ enum visibility visibility_get(struct visibilities *v, const char *registry, con
     struct known known = {.what = VISIBILITY_UNKNOWN};
     size_t len = make_key(registry, repository, key);
     if (!recall(v, key, len, &known) && read_record(v, key, len, &known))
-        remember(v, key, len, &known);
+        remember(v, key, len, &known, /* replace= */ false);
     int64_t age = clock_real_ms() - known.asked_at;
     *ret_fresh = known.what != VISIBILITY_UNKNOWN && age >= 0 && age < VISIBILITY_TTL_MS;
     return known.what;
@@ -147,7 +152,7 @@ void visibility_note(struct visibilities *v, const char *registry, const char *r
     char key[KEY_MAX];
     const struct known known = {.what = what, .asked_at = clock_real_ms()};
     size_t len = make_key(registry, repository, key);
-    remember(v, key, len, &known);
+    remember(v, key, len, &known, /* replace= */ true);
     if (!n)
         return;
     n->keeping = (struct keeping){.add = noting_add, .done = noting_done};

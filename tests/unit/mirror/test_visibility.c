@@ -131,8 +131,8 @@ static const struct {
     uint8_t bytes[16];
     size_t len;
 } damaged[] = {
-    {{0}, 0},                                        /* nothing */
-    {{1, 1, 0, 0, 1, 0x97, 0x74, 0x20, 0xdc}, 9},    /* cut short */
+    {{0}, 0},                                     /* nothing */
+    {{1, 1, 0, 0, 1, 0x97, 0x74, 0x20, 0xdc}, 9}, /* cut short */
     {{1, 1, 0, 0, 1, 0x97, 0x74, 0x20, 0xdc, 0, 0}, 11},
     {{2, 1, 0, 0, 1, 0x97, 0x74, 0x20, 0xdc, 0}, 10}, /* another version */
     {{1, 0, 0, 0, 1, 0x97, 0x74, 0x20, 0xdc, 0}, 10}, /* no answer */

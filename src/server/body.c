@@ -6,14 +6,22 @@
 #include "server/request.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
 
-/* Every response with a reader has a block of its own. Large ones are quick, and a thousand of them would fill memory:
- * feasibility.md §2 has the figures. */
+/* Every response with a reader has a block of its own. Large ones are quick (feasibility.md §2), and a thousand of them
+ * would fill memory: by these steps a thousand streams have less than 20 MiB of blocks, beside the 24 KiB or more that
+ * libmicrohttpd has for each connection. */
 static size_t block_size(unsigned streams, uint64_t length)
 {
-    size_t block = streams <= 32 ? 256 * KIB : streams <= 256 ? 64 * KIB : 16 * KIB;
-    return length < block ? (size_t)length : block;
+    static const struct {
+        unsigned streams;
+        size_t block;
+    } steps[] = {{16, 256 * KIB}, {64, 64 * KIB}, {256, 32 * KIB}, {UINT_MAX, 8 * KIB}};
+    size_t i = 0;
+    while (streams > steps[i].streams)
+        i++;
+    return length < steps[i].block ? (size_t)length : steps[i].block;
 }
 
 static ssize_t read_mirror(void *arg, uint64_t offset, void *data, size_t len)

@@ -627,7 +627,7 @@ class Hub:
             kind, body, extra = LIMITS[fault.get("kind_of", "pull")]
             headers = [("Content-Type", kind)]
             for k, v in extra.items():
-                headers.append((k, str(int(time.time()) + 3600) if v == "epoch" else v))
+                headers.append((k, str(int(time.time()) + fault.get("seconds", 3600)) if v == "epoch" else v))
             if fault.get("retry_after") is not None:
                 headers.append(("Retry-After", fault.retry_after))
             self._answer(conn, rec, 429, headers, body)

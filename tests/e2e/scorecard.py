@@ -145,11 +145,12 @@ SUBJECTS = (Entrepot, DockerRegistry)
 class Row:
     """A fault. `warm` and `cold` are what Entrepot must show; `most` the requests that it may make of each."""
 
-    def __init__(self, name, set_up, warm, cold, most=(6, 12), moves=None):
+    def __init__(self, name, set_up, warm, cold, most=(6, 16), moves=None):
         self.name, self.set_up, self.warm, self.cold, self.most, self.moves = name, set_up, warm, cold, most, moves
 
 
 LATER = ("503, come again",)
+BROKEN = ("502, come again",)
 WELL = (SERVED,)
 MARKED = (STALE,)
 
@@ -185,7 +186,7 @@ ROWS = (
     Row("pull limit, as its headers say", limit, WELL, LATER),
     Row("pull limit, known by the 429 only", quiet_limit, WELL, LATER),
     Row("abuse limit: 429 to everything, in plain text", fault("limit", kind_of="abuse"), MARKED, LATER),
-    Row("429 with Retry-After in seconds since 1970", fault("limit", kind_of="rest", where="registry"), MARKED, LATER),
+    Row("429 with Retry-After in seconds since 1970", fault("limit", kind_of="rest", where="registry", seconds=4), MARKED, LATER),
     Row("429 of the token server", of_tokens("limit", kind_of="token"), MARKED, LATER),
     Row("token server broken (500)", of_tokens("status", code=500), MARKED, LATER),
     Row("login refused (401 of the token server)", of_tokens("status", code=401), MARKED, ("404",)),
@@ -193,16 +194,16 @@ ROWS = (
     Row("the tag is gone (404)", fault("status", code=404, where="registry", kind="manifest"), ("404",), ("404",)),
     Row("500 to everything", fault("status", code=500), MARKED, LATER),
     Row("503 to everything", fault("status", code=503), MARKED, LATER),
-    Row("a page of HTML with 200", fault("html"), MARKED, ("502", *LATER)),
+    Row("a page of HTML with 200", fault("html"), MARKED, BROKEN),
     Row("connection refused", lambda hub: hub.refuse(), MARKED, LATER),
     Row("connection reset", fault("drop"), MARKED, LATER),
     Row("accepts, and never answers", fault("hang"), MARKED, LATER),
     Row("its name does not resolve, after a restart", lambda hub: None, MARKED, LATER,
         moves=lambda hub: "http://registry.invalid"),
-    Row("its TLS is broken, after a restart", lambda hub: None, MARKED, ("502", *LATER),
+    Row("its TLS is broken, after a restart", lambda hub: None, MARKED, (*BROKEN, *LATER),
         moves=lambda hub: hub.url().replace("http:", "https:")),
-    Row("manifest: another byte", fault("wrong", kind="manifest", method="GET"), WELL, ("502", *LATER)),
-    Row("manifest: cut off", fault("cut", kind="manifest", method="GET"), WELL, ("502", *LATER)),
+    Row("manifest: another byte", fault("wrong", kind="manifest", method="GET"), WELL, BROKEN),
+    Row("manifest: cut off", fault("cut", kind="manifest", method="GET"), WELL, LATER),
     Row("manifest: no Docker-Content-Digest", fault("no_digest", kind="manifest"), WELL, WELL),
     Row("blob: cut off once in the middle", layer("cut", at=100_000, times=1), WELL, WELL),
     Row("blob: reset once in the middle", layer("reset", at=100_000, times=1), WELL, WELL),
@@ -210,10 +211,11 @@ ROWS = (
     Row("blob: cut off, and no ranges", lambda hub: (hub.fault("cut", where="cdn", at=100_000, times=1),
                                                      hub.fault("no_range", where="cdn")), WELL, WELL),
     Row("blob: another byte", layer("wrong", at=100_000), WELL, ("short body, clean end, wrong bytes in it",
-                                                               "short body, clean end", "502", *LATER)),
-    Row("blob: longer than it should be", layer("longer", by=10), WELL, ("short body, clean end", "502", *LATER)),
-    Row("blob: shorter than it should be", layer("shorter", by=10), WELL, ("short body, clean end", "502", *LATER)),
-    Row("blob: no Content-Length", layer("chunked"), WELL, WELL),
+                                                               "short body, clean end", *BROKEN)),
+    Row("blob: longer than it should be", layer("longer", by=10), WELL, ("short body, clean end", *BROKEN), most=(6, 32)),
+    Row("blob: shorter than it should be", layer("shorter", by=10), WELL, ("short body, clean end", *BROKEN),
+        most=(6, 32)),
+    Row("blob: no Content-Length", layer("chunked"), WELL, WELL, most=(6, 32)),
     Row("blob: signed URL refused once (403)", layer("status", code=403, times=1), WELL, WELL),
     Row("blob: 503 once", layer("status", code=503, times=1), WELL, WELL),
 )

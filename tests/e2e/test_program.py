@@ -254,7 +254,7 @@ def test_no_secret_is_in_any_line(launch, hub, image, tmp_path):
     auth.write_text(json.dumps({"auths": {"docker.io": {"auth": basic}}}))
     m = launch(log={"level": "debug"}, upstream={"connect_timeout": "1s", "header_timeout": "1s", "flight_timeout": "2s"},
                server={"answer_timeout": "1s"},
-               registries={"docker.io": {"credentials": str(auth)},
+               registries={"docker.io": {"credentials": str(auth), "open": ["library/*"]},
                            "far.example": {"url": "http://far.example", "proxy": "http://me:pr0xypass@127.0.0.1:9"}})
     client, alpha = Client(m.host_port), image()
     mine = base64.b64encode(b"client:cl1entpass").decode()

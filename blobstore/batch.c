@@ -15,7 +15,7 @@
 
 #define BATCH_BYTES (16ULL << 20) /* some 200,000 publishes, or 4,000 records of the largest size */
 
-enum op_kind { OP_PUBLISH, OP_PUT, OP_DELETE };
+enum op_kind { OP_PUBLISH, OP_REMOVE, OP_PUT, OP_DELETE };
 
 /* In the buffer, followed by key and value. */
 struct op {
@@ -33,7 +33,8 @@ struct blobstore_batch {
     struct blobstore *store;
     int error; /* the first, which sticks */
     struct buf ops;
-    bool published;                       /* something was put in its place */
+    bool published; /* something was put in its place */
+    bool removes;
     bool fans[DIGEST_SHA512][PLACE_FANS]; /* directories that are not durable yet, by algorithm - 1 */
 };
 
@@ -124,6 +125,16 @@ int blobstore_batch_publish(struct blobstore_batch *b, struct blobstore_writer *
     return add_op(b, &op, NULL, &publish);
 }
 
+/* ------------------------------------------------------------------ remove */
+
+void blobstore_batch_remove(struct blobstore_batch *b, const struct digest *digest)
+{
+    const struct op op = {.kind = OP_REMOVE, .value_len = sizeof(*digest)};
+    b->removes = true;
+    if (b->error == 0)
+        b->error = add_op(b, &op, NULL, digest);
+}
+
 /* ------------------------------------------------------------------ records */
 
 static int check_lengths(size_t key_len, size_t value_len)
@@ -175,19 +186,33 @@ static int sync_fans(struct blobstore_batch *b)
     return 0;
 }
 
+/* The op at *at, which moves behind it; false at the end. */
+static bool next_op(const struct buf *ops, size_t *at, struct op *ret_op, const char **ret_key)
+{
+    if (*at >= ops->len)
+        return false;
+    memcpy(ret_op, ops->data + *at, sizeof(*ret_op));
+    *ret_key = ops->data + *at + sizeof(*ret_op);
+    *at += sizeof(*ret_op) + ret_op->key_len + ret_op->value_len;
+    return true;
+}
+
 static void apply(struct index_txn *t, const struct buf *ops)
 {
-    for (size_t at = 0; at < ops->len;) {
-        struct op op;
-        memcpy(&op, ops->data + at, sizeof(op));
-        const char *key = ops->data + at + sizeof(op);
+    struct op op;
+    const char *key;
+    for (size_t at = 0; next_op(ops, &at, &op, &key);) {
         const char *value = key + op.key_len;
-        at += sizeof(op) + op.key_len + op.value_len;
         struct publish publish;
+        struct digest digest;
         switch (op.kind) {
         case OP_PUBLISH:
             memcpy(&publish, value, sizeof(publish));
             catalog_put(t, &publish.digest, &publish.record);
+            break;
+        case OP_REMOVE:
+            memcpy(&digest, value, sizeof(digest));
+            catalog_delete(t, &digest);
             break;
         case OP_PUT:
             index_put(t, index_record_table(op.table), key, op.key_len, value, op.value_len);
@@ -199,19 +224,46 @@ static void apply(struct index_txn *t, const struct buf *ops)
     }
 }
 
-static int commit(struct blobstore_batch *b)
+static int commit_ops(struct blobstore_batch *b)
 {
     AUTO_INDEX_TXN struct index_txn t = {0};
+    int r = index_begin_write(b->store->index, &t);
+    if (r < 0)
+        return r;
+    apply(&t, &b->ops);
+    return index_commit(&t);
+}
+
+/* Under `names`: the records are gone, now the files. */
+static void unlink_removed_locked(struct blobstore_batch *b)
+{
+    struct op op;
+    const char *key;
+    for (size_t at = 0; next_op(&b->ops, &at, &op, &key);) {
+        struct digest digest;
+        if (op.kind != OP_REMOVE)
+            continue;
+        memcpy(&digest, key + op.key_len, sizeof(digest));
+        int r = place_remove_blob(&b->store->place, &digest);
+        if (r < 0 && r != -ENOENT)
+            atomic_store(&b->store->untidy, true); /* it is not stored any more, but its bytes still take room */
+    }
+}
+
+static int commit(struct blobstore_batch *b)
+{
     int r = b->error;
     if (r == 0)
         r = sync_fans(b);
-    if (r == 0 && b->ops.len > 0) {
-        r = index_begin_write(b->store->index, &t);
-        if (r == 0) {
-            apply(&t, &b->ops);
-            r = index_commit(&t);
-        }
-    }
+    if (r < 0 || b->ops.len == 0)
+        return r;
+    if (!b->removes)
+        return commit_ops(b);
+    (void)pthread_mutex_lock(&b->store->names);
+    r = commit_ops(b);
+    if (r == 0)
+        unlink_removed_locked(b);
+    (void)pthread_mutex_unlock(&b->store->names);
     return r;
 }
 

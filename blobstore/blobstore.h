@@ -62,6 +62,14 @@ struct blobstore_info {
     int64_t used_at;   /* wall clock, ms; the last touch known */
 };
 
+struct blobstore_totals {
+    uint64_t blobs, bytes; /* stored, as the index has it */
+};
+
+MUST_CHECK int blobstore_totals(struct blobstore *store, struct blobstore_totals *ret_totals);
+/* Of the file system that the store is on: how large it is, and how much of it can still be written. */
+MUST_CHECK int blobstore_room(struct blobstore *store, uint64_t *ret_size, uint64_t *ret_available);
+
 MUST_CHECK int blobstore_stat(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info);
 /* An open descriptor, which the caller owns. Size, inode, mtime and ctime are held against the record: a file that is
  * not the one that was published is -EBADMSG, and no longer stored from then on. */
@@ -131,13 +139,16 @@ MUST_CHECK int blobstore_record_get(struct blobstore *store, enum blobstore_tabl
 typedef int (*blobstore_record_fn)(void *arg, const void *key, size_t key_len, const void *value, size_t value_len);
 MUST_CHECK int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, const void *prefix,
                                      size_t prefix_len, blobstore_record_fn each, void *arg);
+/* The same for the records whose key is above `after` (of no length: all), so that a long walk can be made in steps. */
+MUST_CHECK int blobstore_record_scan_after(struct blobstore *store, enum blobstore_table table, const void *after,
+                                           size_t after_len, blobstore_record_fn each, void *arg);
 
 /* ------------------------------------------------------------------ batches: many changes, one commit */
 
 /*
- * begin → publish | put | delete … → commit (or abort). Nothing of a batch can be seen before its commit, and all of it
- * afterwards. Sticky: after a call has failed the later ones do nothing, and the commit returns the first error.
- * A publish that fails does not poison the batch (the blob is left out): its result is its own.
+ * begin → publish | remove | put | delete … → commit (or abort). Nothing of a batch can be seen before its commit, and
+ * all of it afterwards. Sticky: after a call has failed the later ones do nothing, and the commit returns the first
+ * error. A publish that fails does not poison the batch (the blob is left out): its result is its own.
  */
 MUST_CHECK int blobstore_batch_begin(struct blobstore *store, struct blobstore_batch **ret_batch);
 /* Makes the writer's file durable and puts it in its place (waits for the disk, with no transaction open). The caller
@@ -146,6 +157,9 @@ MUST_CHECK int blobstore_batch_publish(struct blobstore_batch *b, struct blobsto
 void blobstore_batch_put(struct blobstore_batch *b, enum blobstore_table table, const void *key, size_t key_len,
                          const void *value, size_t value_len);
 void blobstore_batch_delete(struct blobstore_batch *b, enum blobstore_table table, const void *key, size_t key_len);
+/* Removes a blob (not one that this batch publishes): the record goes with the commit, the file right after. Open
+ * descriptors stay good. What is not stored need not be removed. */
+void blobstore_batch_remove(struct blobstore_batch *b, const struct digest *digest);
 /* Waits for the disk; frees the batch whatever it returns. */
 MUST_CHECK int blobstore_batch_commit(struct blobstore_batch *b);
 /* Frees the batch; what was published in it stays as a file without a record, found by the next start. Accepts NULL. */

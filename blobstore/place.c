@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define DIRECTORY_MODE 0700
 #define CLEAN "clean"
@@ -136,6 +137,16 @@ void place_close(struct place *p)
     for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
         if (*fds[i] >= 0)
             (void)close(TAKE_FD(*fds[i]));
+}
+
+int place_room(const struct place *p, uint64_t *ret_size, uint64_t *ret_available)
+{
+    struct statvfs fs;
+    if (fstatvfs(p->root, &fs) < 0)
+        return -errno;
+    *ret_size = (uint64_t)fs.f_blocks * fs.f_frsize;
+    *ret_available = (uint64_t)fs.f_bavail * fs.f_frsize;
+    return 0;
 }
 
 void blob_facts_of(const struct stat *st, struct blob_facts *ret_facts)

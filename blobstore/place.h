@@ -31,6 +31,8 @@ struct place {
  * it. */
 MUST_CHECK int place_open(struct place *p, const char *root, bool *ret_empty);
 void place_close(struct place *p);
+/* Of the file system: its size, and what can still be written by whoever is not root. */
+MUST_CHECK int place_room(const struct place *p, uint64_t *ret_size, uint64_t *ret_available);
 /* Of the lock file. */
 MUST_CHECK int place_witness(const struct place *p, struct witness_record *ret_witness);
 

@@ -257,6 +257,23 @@ int blobstore_stat(struct blobstore *store, const struct digest *digest, struct 
     return r;
 }
 
+int blobstore_totals(struct blobstore *store, struct blobstore_totals *ret_totals)
+{
+    AUTO_INDEX_TXN struct index_txn t = {0};
+    struct catalog_totals totals;
+    int r = index_begin_read(store->index, &t);
+    if (r == 0)
+        r = catalog_totals(&t, &totals);
+    if (r == 0)
+        *ret_totals = (struct blobstore_totals){.blobs = totals.blobs, .bytes = totals.bytes};
+    return r;
+}
+
+int blobstore_room(struct blobstore *store, uint64_t *ret_size, uint64_t *ret_available)
+{
+    return place_room(&store->place, ret_size, ret_available);
+}
+
 static int list(struct blobstore *store, const struct digest *after, struct blobstore_info *infos, size_t max,
                 size_t *count)
 {
@@ -390,21 +407,25 @@ int blobstore_record_get(struct blobstore *store, enum blobstore_table table, co
     return buf_add(value, found, len);
 }
 
-int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, const void *prefix, size_t prefix_len,
-                          blobstore_record_fn each, void *arg)
+/* From the first record whose key is not below `key`, those whose key begins with `prefix`. */
+static int scan(struct blobstore *store, enum blobstore_table table, const void *key, size_t key_len, size_t prefix_len,
+                blobstore_record_fn each, void *arg)
 {
     assert(table >= BLOBSTORE_TAGS && table < BLOBSTORE_TABLES);
     AUTO_INDEX_TXN struct index_txn t = {0};
     AUTO_INDEX_CURSOR struct index_cursor c = {0};
-    if (prefix_len > BLOBSTORE_KEY_MAX)
+    if (key_len > BLOBSTORE_KEY_MAX)
         return -EFBIG;
     int r = index_begin_read(store->index, &t);
     if (r == 0)
         r = index_cursor_open(&t, index_record_table(table), &c);
     if (r == 0)
-        r = index_cursor_seek(&c, prefix, prefix_len);
+        r = index_cursor_seek(&c, key, key_len);
+    bool is_after = prefix_len == 0 && key_len > 0;
+    if (r == 0 && is_after && c.key_len == key_len && memcmp(c.key, key, key_len) == 0)
+        r = index_cursor_next(&c);
     while (r == 0) {
-        if (c.key_len < prefix_len || (prefix_len && memcmp(c.key, prefix, prefix_len) != 0))
+        if (c.key_len < prefix_len || (prefix_len && memcmp(c.key, key, prefix_len) != 0))
             return 0;
         r = each(arg, c.key, c.key_len, c.value, c.value_len);
         if (r != 0)
@@ -412,4 +433,16 @@ int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, c
         r = index_cursor_next(&c);
     }
     return r == -ENOENT ? 0 : r;
+}
+
+int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, const void *prefix, size_t prefix_len,
+                          blobstore_record_fn each, void *arg)
+{
+    return scan(store, table, prefix, prefix_len, prefix_len, each, arg);
+}
+
+int blobstore_record_scan_after(struct blobstore *store, enum blobstore_table table, const void *after,
+                                size_t after_len, blobstore_record_fn each, void *arg)
+{
+    return scan(store, table, after, after_len, /* prefix_len= */ 0, each, arg);
 }

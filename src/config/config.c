@@ -282,6 +282,11 @@ int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *
     return r->tag_ttl_ms;
 }
 
+uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system)
+{
+    return room->percent ? file_system / 100 * room->percent : room->bytes;
+}
+
 bool config_is_open(const struct config_registry *r, const char *repository)
 {
     for (size_t i = 0; i < r->open.count; i++)

@@ -24,6 +24,12 @@ struct config_list {
     size_t count;
 };
 
+/* So much of a file system. */
+struct config_room {
+    uint64_t bytes;
+    unsigned percent; /* 1 to 100: of its size, and `bytes` is 0; 0: it is `bytes` */
+};
+
 /* One way to a registry's content: an account, another host that has the same, another Entrepot. */
 struct config_source {
     char *name;                    /* for people: logs, metrics, status; no other source of the registry has it */
@@ -79,6 +85,9 @@ struct config {
     } ops;
     struct {
         char *path;
+        struct config_room max_size;
+        struct config_room min_free; /* 0 bytes: none */
+        unsigned low_watermark;      /* percent of max_size */
     } store;
     struct {
         enum config_log_level level;
@@ -136,6 +145,8 @@ const struct config_registry *config_find_registry(const struct config *c, const
 /* How long a tag of this repository stays fresh: the first rule that matches, else the registry's, else the default. */
 int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *r, const char *repository,
                           const char *tag);
+/* In bytes, of a file system of this size. */
+uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system);
 /* Whether everybody may pull its private content: it matches one of registries.NAME.open. */
 bool config_is_open(const struct config_registry *r, const char *repository);
 

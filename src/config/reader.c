@@ -202,6 +202,9 @@ static bool is_in_range(struct reader *r, const struct where *w, const struct sc
     } else if (item->type == SCHEMA_SIZE) {
         add = value_add_size;
         how = ", such as 512, 64KiB or 10GiB";
+    } else if (item->type == SCHEMA_ROOM) {
+        add = value_add_size;
+        how = ", such as 10GiB or 90%";
     }
     int e;
     if (result == -EINVAL) {
@@ -219,6 +222,21 @@ static bool is_in_range(struct reader *r, const struct where *w, const struct sc
     if (e == 0)
         error_with_word(r, w, text, b.data, NULL);
     return false;
+}
+
+static void put_room(struct reader *r, const struct where *w, const struct schema_item *item, void *object,
+                     const char *text)
+{
+    struct config_room room = {0};
+    if (!strchr(text, '%')) {
+        int e = value_parse_size(text, &room.bytes);
+        if (is_in_range(r, w, item, text, e, room.bytes))
+            put(item, object, &room, sizeof(room));
+    } else if (value_parse_percent(text, &room.percent) == 0) {
+        put(item, object, &room, sizeof(room));
+    } else {
+        error_with_word(r, w, text, "is not a percentage of 1% to 100%", NULL);
+    }
 }
 
 static void put_choice(struct reader *r, const struct where *w, const struct schema_item *item, void *object,
@@ -288,6 +306,9 @@ static void put_scalar(struct reader *r, const struct where *w, const struct sch
         e = value_parse_size(text, &number);
         if (is_in_range(r, w, item, text, e, number))
             put(item, object, &number, sizeof(number));
+        break;
+    case SCHEMA_ROOM:
+        put_room(r, w, item, object, text);
         break;
     case SCHEMA_CHOICE:
         put_choice(r, w, item, object, text);

@@ -25,6 +25,9 @@ static const char intro[] =
     "- A key without a value (or `null`) is as if it were not there: the default holds.\n"
     "- A **duration** is a number and a unit: `250ms`, `20s`, `5m`, `12h`, `30d`; several from large to small: "
     "`1h30m`.\n"
+    "- A **size** is a number of bytes, or of `KiB`, `MiB`, `GiB` or `TiB`; a **percentage** is one of the file system "
+    "that\n"
+    "  the store is on: `90%`.\n"
     "- A **list of texts** with one member may be written without brackets: `listen: 127.0.0.1:5000`.\n"
     "- Relative paths start at the working directory.\n"
     "- YAML anchors with aliases, tags and several documents in a file are refused.\n"
@@ -36,6 +39,7 @@ static int add_value(struct buf *b, const struct schema_item *item, int64_t valu
     case SCHEMA_DURATION:
         return value_add_duration(b, (uint64_t)value);
     case SCHEMA_SIZE:
+    case SCHEMA_ROOM:
         return value_add_size(b, (uint64_t)value);
     default:
         return value_add_count(b, (uint64_t)value);
@@ -44,7 +48,7 @@ static int add_value(struct buf *b, const struct schema_item *item, int64_t valu
 
 static int add_limits(struct buf *b, const struct schema_item *item)
 {
-    if (item->max == 0 || item->min == item->max)
+    if (item->max == 0 || item->min == item->max || item->type == SCHEMA_ROOM)
         return 0;
     int r = buf_adds(b, ", ");
     if (r == 0)

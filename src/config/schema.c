@@ -234,6 +234,15 @@ static const struct schema_item store_items[] = {
     {"path", SCHEMA_TEXT, AT(store.path), .fallback = "./var", .restart = true,
      .doc = "The directory of blobs and index, made where it does not exist. A local file system, and one process a "
             "store."},
+    {"max_size", SCHEMA_ROOM, AT(store.max_size), .min = 1, .max = INT64_MAX, .fallback = "90%",
+     .doc = "How large all blobs may be together. Above it what was not used for the longest time goes, an image as a "
+            "whole, until `low_watermark` is reached. Unfinished fetches, the index and quarantine come on top."},
+    {"min_free", SCHEMA_ROOM, AT(store.min_free), .min = 0, .max = INT64_MAX, .fallback = "5%",
+     .doc =
+         "What is to stay free on the file system of the store, whoever fills it: below it blobs go as above, until a "
+         "tenth more than this is free. 0 leaves it to the disk to be full."},
+    {"low_watermark", SCHEMA_COUNT, AT(store.low_watermark), .min = 1, .max = 100, .fallback = "90",
+     .doc = "Percent of `max_size` down to which blobs go when they have outgrown it."},
     {NULL}};
 
 static const char *const log_levels[] = {[CONFIG_LOG_ERROR] = "error",

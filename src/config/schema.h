@@ -19,6 +19,7 @@ enum schema_type {
     SCHEMA_COUNT,    /* unsigned */
     SCHEMA_DURATION, /* int64_t, milliseconds */
     SCHEMA_SIZE,     /* uint64_t, bytes */
+    SCHEMA_ROOM,     /* struct config_room */
     SCHEMA_CHOICE,   /* an enum whose values are indices of .choices */
     SCHEMA_TEXT,     /* char *, or NULL */
     SCHEMA_TEXTS,    /* struct config_list */
@@ -42,7 +43,8 @@ struct schema_item {
     size_t size;                     /* LIST, MAP: of a struct */
     const struct schema_item *items; /* SECTION, LIST, MAP: the table of what is in it */
     const char *const *choices;      /* CHOICE: ends with NULL */
-    int64_t min, max; /* COUNT, DURATION, SIZE: of the value; TEXTS, LIST, MAP: of the number of members */
+    int64_t min,
+        max; /* COUNT, DURATION, SIZE, ROOM (bytes): of the value; TEXTS, LIST, MAP: of the number of members */
     bool required;
 
     /* The default, as it would be written in a file; of TEXTS one word a member. NULL: unset, empty. */

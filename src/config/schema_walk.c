@@ -6,10 +6,10 @@
 const char *schema_type_name(enum schema_type type)
 {
     static const char *const names[] = {
-        [SCHEMA_BOOL] = "true or false",    [SCHEMA_COUNT] = "a whole number", [SCHEMA_DURATION] = "a duration",
-        [SCHEMA_SIZE] = "a size",           [SCHEMA_CHOICE] = "a word",        [SCHEMA_TEXT] = "a text",
-        [SCHEMA_TEXTS] = "a list of texts", [SCHEMA_SECTION] = "a map",        [SCHEMA_LIST] = "a list of maps",
-        [SCHEMA_MAP] = "a map of maps",
+        [SCHEMA_BOOL] = "true or false",  [SCHEMA_COUNT] = "a whole number",      [SCHEMA_DURATION] = "a duration",
+        [SCHEMA_SIZE] = "a size",         [SCHEMA_ROOM] = "a size or percentage", [SCHEMA_CHOICE] = "a word",
+        [SCHEMA_TEXT] = "a text",         [SCHEMA_TEXTS] = "a list of texts",     [SCHEMA_SECTION] = "a map",
+        [SCHEMA_LIST] = "a list of maps", [SCHEMA_MAP] = "a map of maps",
     };
     return names[type];
 }
@@ -69,6 +69,7 @@ void schema_finish(const struct schema_item *items, void *object)
         case SCHEMA_COUNT:
         case SCHEMA_DURATION:
         case SCHEMA_SIZE:
+        case SCHEMA_ROOM:
         case SCHEMA_CHOICE:
             break;
         }
@@ -78,6 +79,11 @@ void schema_finish(const struct schema_item *items, void *object)
 static bool same_text(const char *a, const char *b)
 {
     return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static bool same_room(const struct config_room *a, const struct config_room *b)
+{
+    return a->bytes == b->bytes && a->percent == b->percent;
 }
 
 static bool same_texts(const struct config_list *a, const struct config_list *b)
@@ -103,6 +109,8 @@ static bool same(const struct schema_item *item, const void *was, const void *no
     case SCHEMA_DURATION:
     case SCHEMA_SIZE:
         return memcmp(a, b, sizeof(uint64_t)) == 0;
+    case SCHEMA_ROOM:
+        return same_room(a, b);
     case SCHEMA_TEXT:
         memcpy(&s, a, sizeof(s));
         memcpy(&t, b, sizeof(t));

@@ -111,6 +111,20 @@ int value_parse_size(const char *s, uint64_t *ret_bytes)
     return 0;
 }
 
+int value_parse_percent(const char *s, unsigned *ret_percent)
+{
+    uint64_t n;
+    int r = read_number(&s, &n);
+    if (r < 0)
+        return r;
+    if (strcmp(s, "%") != 0)
+        return -EINVAL;
+    if (n < 1 || n > 100)
+        return -ERANGE;
+    *ret_percent = (unsigned)n;
+    return 0;
+}
+
 int value_add_count(struct buf *b, uint64_t count)
 {
     return buf_addf(b, "%llu", (unsigned long long)count);

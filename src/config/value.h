@@ -15,6 +15,9 @@ MUST_CHECK int value_parse_duration(const char *s, int64_t *ret_ms);
 /* "512", "64KiB", "10GiB" or "10Gi". -EINVAL, -ERANGE. */
 MUST_CHECK int value_parse_size(const char *s, uint64_t *ret_bytes);
 
+/* "90%": 1 to 100. -EINVAL, -ERANGE. */
+MUST_CHECK int value_parse_percent(const char *s, unsigned *ret_percent);
+
 /* As they are written in a file, by the largest units that say it exactly. */
 MUST_CHECK int value_add_count(struct buf *b, uint64_t count);
 MUST_CHECK int value_add_duration(struct buf *b, uint64_t ms);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 static struct blobstore_batch *begin(struct blobstore *store)
 {
@@ -335,6 +336,93 @@ START_TEST(a_scan_has_the_records_of_its_prefix_in_order_until_it_is_told_to_sto
 }
 END_TEST
 
+START_TEST(a_walk_goes_on_behind_the_last_key_of_the_step_before)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_batch *b = begin(store);
+    put(b, "a", "1");
+    put(b, "b", "2");
+    put(b, "c", "3");
+    ck_ok(blobstore_batch_commit(b));
+    struct seen seen = {.text = ""};
+    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, NULL, 0, note, &seen));
+    ck_assert_str_eq(seen.text, "a=1 b=2 c=3 ");
+    seen = (struct seen){.text = ""};
+    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, "a", 1, note, &seen));
+    ck_assert_str_eq(seen.text, "b=2 c=3 ");
+    seen = (struct seen){.text = ""};
+    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, "aa", 2, note, &seen)); /* deleted since */
+    ck_assert_str_eq(seen.text, "b=2 c=3 ");
+    seen = (struct seen){.text = ""};
+    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, "c", 1, note, &seen));
+    ck_assert_str_eq(seen.text, "");
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(what_a_batch_removes_is_there_until_its_commit_and_then_gone_with_its_file)
+{
+    struct blobstore *store = helper_open(NULL);
+    const struct digest gone = helper_store(store, 0), stays = helper_store(store, 1), never = helper_digest(2);
+    struct blobstore_info info;
+    struct blobstore_totals before, after;
+    int fd;
+    uint8_t bytes[HELPER_CONTENT_MAX], expected[HELPER_CONTENT_MAX];
+    size_t len = helper_content(0, expected);
+    ck_ok(blobstore_totals(store, &before));
+    ck_assert_uint_eq(before.blobs, 2);
+    ck_ok(blobstore_get(store, &gone, &info, &fd));
+    struct blobstore_batch *b = begin(store);
+    blobstore_batch_remove(b, &gone);
+    blobstore_batch_remove(b, &never);
+    ck_assert(helper_has(store, 0));
+    ck_ok(blobstore_batch_commit(b));
+    ck_assert(!helper_has(store, 0));
+    ck_assert(!helper_exists(helper_blob_path(&gone)));
+    ck_assert(helper_has(store, 1));
+    ck_assert(helper_exists(helper_blob_path(&stays)));
+    ck_ok(blobstore_totals(store, &after));
+    ck_assert_uint_eq(after.blobs, 1);
+    ck_assert_uint_eq(after.bytes, before.bytes - len);
+    ck_assert_int_eq(pread(fd, bytes, sizeof(bytes), 0), (ssize_t)len); /* who has it open reads on */
+    ck_assert_mem_eq(bytes, expected, len);
+    ck_ok(close(fd));
+    (void)helper_store(store, 0);
+    ck_assert(helper_has(store, 0));
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_batch_that_fails_or_is_aborted_removes_nothing)
+{
+    struct blobstore *store = helper_open(NULL);
+    const struct digest digest = helper_store(store, 0);
+    struct blobstore_batch *b = begin(store);
+    blobstore_batch_remove(b, &digest);
+    blobstore_batch_abort(b);
+    ck_assert(helper_has(store, 0));
+    b = begin(store);
+    blobstore_batch_remove(b, &digest);
+    put(b, "", "no key");
+    ck_assert_int_eq(blobstore_batch_commit(b), -EINVAL);
+    ck_assert(helper_has(store, 0));
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(the_room_is_that_of_the_file_system)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct statvfs fs;
+    uint64_t size, available;
+    ck_ok(statvfs(helper_root(), &fs));
+    ck_ok(blobstore_room(store, &size, &available));
+    ck_assert_uint_eq(size, (uint64_t)fs.f_blocks * fs.f_frsize);
+    ck_assert_uint_le(available, size);
+    blobstore_close(store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("batch");
@@ -357,5 +445,9 @@ int main(void)
     tcase_add_test(tc, tables_are_apart_and_outlive_the_process);
     tcase_add_test(tc, a_record_that_is_longer_than_the_buffer_leaves_the_buffer_alone);
     tcase_add_test(tc, a_scan_has_the_records_of_its_prefix_in_order_until_it_is_told_to_stop);
+    tcase_add_test(tc, a_walk_goes_on_behind_the_last_key_of_the_step_before);
+    tcase_add_test(tc, what_a_batch_removes_is_there_until_its_commit_and_then_gone_with_its_file);
+    tcase_add_test(tc, a_batch_that_fails_or_is_aborted_removes_nothing);
+    tcase_add_test(tc, the_room_is_that_of_the_file_system);
     return helper_run(suite);
 }

@@ -54,6 +54,7 @@ START_TEST(an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine)
     ck_assert_int_eq(c->server.answer_timeout_ms, 8000);
     ck_assert_int_eq(c->server.drain_timeout_ms, 25000);
     ck_assert_str_eq(c->store.path, "./var");
+    ck_assert(c->store.max_size.percent == 90 && c->store.min_free.percent == 5 && c->store.low_watermark == 90);
     ck_assert(c->log.level == CONFIG_LOG_INFO && c->log.format == CONFIG_LOG_TEXT);
     ck_assert_int_eq(c->tags.ttl_ms, 5 * MINUTE);
     ck_assert_uint_eq(c->tags.rule_count, 0);
@@ -445,6 +446,25 @@ START_TEST(what_a_reload_cannot_change_is_named)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ room */
+
+START_TEST(room_is_bytes_or_a_percentage_of_the_file_system)
+{
+    AUTO(auto_config_destroy) struct config *c = parse("store: {max_size: 10GiB, min_free: 25%}");
+    ck_assert_uint_eq(c->store.max_size.bytes, 10ULL << 30);
+    ck_assert_uint_eq(c->store.max_size.percent, 0);
+    ck_assert_uint_eq(config_room_bytes(&c->store.max_size, 1000), 10ULL << 30);
+    ck_assert_uint_eq(config_room_bytes(&c->store.min_free, 1000), 250);
+    AUTO(auto_config_destroy) struct config *none = parse("store: {min_free: 0}");
+    ck_assert_uint_eq(config_room_bytes(&none->store.min_free, 1000), 0);
+    expect_errors("store: {max_size: 0, min_free: 0%}",
+                  "c.yaml:1:19: store.max_size: \"0\" is out of range: 1 to 9223372036854775807\n"
+                  "c.yaml:1:32: store.min_free: \"0%\" is not a percentage of 1% to 100%\n");
+    expect_errors("store: {max_size: 5GB}",
+                  "c.yaml:1:19: store.max_size: \"5GB\" is not a size or percentage, such as 10GiB or 90%\n");
+}
+END_TEST
+
 /* ------------------------------------------------------------------ the table and its documentation */
 
 static void check_table(const struct schema_item *items, unsigned depth)
@@ -456,7 +476,8 @@ static void check_table(const struct schema_item *items, unsigned depth)
         ck_assert_msg(!item->derive || item->derived, "%s does not say what its default is", item->name);
         ck_assert_msg(item->min <= item->max, "%s has no range", item->name);
         bool bounded = item->type == SCHEMA_COUNT || item->type == SCHEMA_DURATION || item->type == SCHEMA_SIZE ||
-                       item->type == SCHEMA_TEXTS || item->type == SCHEMA_LIST || item->type == SCHEMA_MAP;
+                       item->type == SCHEMA_ROOM || item->type == SCHEMA_TEXTS || item->type == SCHEMA_LIST ||
+                       item->type == SCHEMA_MAP;
         ck_assert_msg(bounded == (item->max > 0), "%s: limits and type do not fit", item->name);
         bool nests = item->type == SCHEMA_SECTION || item->type == SCHEMA_LIST || item->type == SCHEMA_MAP;
         ck_assert_msg(nests == (item->items != NULL), "%s: table and type do not fit", item->name);
@@ -516,6 +537,7 @@ int main(void)
     tcase_add_test(t, every_sample_configuration_is_good);
     tcase_add_test(t, the_sample_that_is_served_says_nothing_but_defaults);
     tcase_add_test(t, what_a_reload_cannot_change_is_named);
+    tcase_add_test(t, room_is_bytes_or_a_percentage_of_the_file_system);
     tcase_add_test(t, every_row_of_the_table_is_whole);
     tcase_add_test(t, the_reference_in_docs_is_what_the_table_says);
     Suite *s = suite_create("config");

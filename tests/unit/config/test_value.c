@@ -94,6 +94,22 @@ START_TEST(counts_are_digits_and_nothing_else)
 }
 END_TEST
 
+START_TEST(a_percentage_is_1_to_100_and_its_sign)
+{
+    unsigned percent = 7;
+    const char *const bad[] = {"", "%", "90", "90 %", "-1%", "1.5%", "90%%", "90%x"};
+    for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+        ck_assert_int_eq(value_parse_percent(bad[i], &percent), -EINVAL);
+    ck_assert_int_eq(value_parse_percent("0%", &percent), -ERANGE);
+    ck_assert_int_eq(value_parse_percent("101%", &percent), -ERANGE);
+    ck_assert_uint_eq(percent, 7);
+    ck_assert_int_eq(value_parse_percent("1%", &percent), 0);
+    ck_assert_uint_eq(percent, 1);
+    ck_assert_int_eq(value_parse_percent("100%", &percent), 0);
+    ck_assert_uint_eq(percent, 100);
+}
+END_TEST
+
 START_TEST(a_duration_is_written_so_that_it_reads_the_same)
 {
     for (size_t i = 0; i < ARRAY_SIZE(durations); i++) {
@@ -131,6 +147,7 @@ int main(void)
     tcase_add_loop_test(t, durations_are_numbers_with_units_from_large_to_small, 0, ARRAY_SIZE(durations));
     tcase_add_loop_test(t, sizes_are_bytes_or_have_a_binary_unit, 0, ARRAY_SIZE(sizes));
     tcase_add_test(t, counts_are_digits_and_nothing_else);
+    tcase_add_test(t, a_percentage_is_1_to_100_and_its_sign);
     tcase_add_test(t, a_duration_is_written_so_that_it_reads_the_same);
     tcase_add_test(t, a_size_is_written_by_its_largest_exact_unit);
     Suite *s = suite_create("value");

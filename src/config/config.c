@@ -284,7 +284,7 @@ int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *
 
 uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system)
 {
-    return room->percent ? file_system / 100 * room->percent : room->bytes;
+    return room->percent ? file_system / 100 * room->percent + file_system % 100 * room->percent / 100 : room->bytes;
 }
 
 bool config_is_open(const struct config_registry *r, const char *repository)

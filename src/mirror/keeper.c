@@ -23,6 +23,9 @@ struct keeper {
     /* under lock */
     struct keeping *first, **last;
     bool stopping;
+    keeper_spare_fn spare;
+    void *spare_arg;
+    int64_t spare_at; /* monotonic ms: the next step */
     pthread_t thread;
     /* owned by the thread */
     int64_t flushed_at;
@@ -85,6 +88,29 @@ static void flush(struct keeper *k)
     k->flushed_at = clock_monotonic_ms();
 }
 
+/* Under the lock, which is let go of meanwhile. */
+static void spend_time(struct keeper *k)
+{
+    k->spare_at = INT64_MAX; /* but for who hurries it during the step */
+    (void)pthread_mutex_unlock(&k->lock);
+    int64_t pause = k->spare(k->spare_arg);
+    int64_t next = clock_monotonic_ms() + pause;
+    (void)pthread_mutex_lock(&k->lock);
+    if (next < k->spare_at)
+        k->spare_at = next;
+}
+
+/* Under the lock. */
+static void wait_for_work(struct keeper *k)
+{
+    int64_t when = k->flushed_at + KEEPER_FLUSH_MS;
+    if (k->spare && k->spare_at < when)
+        when = k->spare_at;
+    struct timespec until = {.tv_sec = when / 1000, .tv_nsec = when % 1000 * 1000000};
+    if (when > clock_monotonic_ms())
+        (void)pthread_cond_timedwait(&k->stirred, &k->lock, &until);
+}
+
 static void *keeper_thread(void *arg)
 {
     struct keeper *k = arg;
@@ -93,18 +119,19 @@ static void *keeper_thread(void *arg)
         struct keeping *taken = take(k);
         if (!taken && k->stopping)
             break;
-        if (!taken && clock_monotonic_ms() - k->flushed_at < KEEPER_FLUSH_MS) {
-            int64_t when = k->flushed_at + KEEPER_FLUSH_MS;
-            struct timespec until = {.tv_sec = when / 1000, .tv_nsec = when % 1000 * 1000000};
-            (void)pthread_cond_timedwait(&k->stirred, &k->lock, &until);
-            continue;
+        bool must_flush = clock_monotonic_ms() - k->flushed_at >= KEEPER_FLUSH_MS;
+        if (taken || must_flush) {
+            (void)pthread_mutex_unlock(&k->lock);
+            if (taken)
+                keep(k, taken);
+            if (must_flush)
+                flush(k);
+            (void)pthread_mutex_lock(&k->lock);
         }
-        (void)pthread_mutex_unlock(&k->lock);
-        if (taken)
-            keep(k, taken);
-        if (clock_monotonic_ms() - k->flushed_at >= KEEPER_FLUSH_MS)
-            flush(k);
-        (void)pthread_mutex_lock(&k->lock);
+        if (k->spare && !k->stopping && clock_monotonic_ms() >= k->spare_at)
+            spend_time(k);
+        else if (!taken && !must_flush)
+            wait_for_work(k);
     }
     (void)pthread_mutex_unlock(&k->lock);
     flush(k);
@@ -144,6 +171,23 @@ void keeper_post(struct keeper *k, struct keeping *keeping)
     keeping->next = NULL;
     *k->last = keeping;
     k->last = &keeping->next;
+    (void)pthread_cond_signal(&k->stirred);
+    (void)pthread_mutex_unlock(&k->lock);
+}
+
+void keeper_employ(struct keeper *k, keeper_spare_fn spare, void *arg)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    k->spare = spare;
+    k->spare_arg = arg;
+    (void)pthread_cond_signal(&k->stirred);
+    (void)pthread_mutex_unlock(&k->lock);
+}
+
+void keeper_hurry(struct keeper *k)
+{
+    (void)pthread_mutex_lock(&k->lock);
+    k->spare_at = 0;
     (void)pthread_cond_signal(&k->stirred);
     (void)pthread_mutex_unlock(&k->lock);
 }

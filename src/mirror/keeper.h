@@ -25,6 +25,13 @@ typedef void (*keeper_checkpoint_fn)(void *arg, struct blobstore_batch *batch);
 /* `checkpoint` may be NULL. */
 MUST_CHECK int keeper_start(struct blobstore *store, keeper_checkpoint_fn checkpoint, void *arg,
                             struct keeper **ret_keeper);
+/* Work for the time between commits, in steps of milliseconds: called on the keeper's thread, again after as long (ms)
+ * as it says, 0: as soon as what was posted is kept. Not any more once the keeper is stopping. */
+typedef int64_t (*keeper_spare_fn)(void *arg);
+/* Once. */
+void keeper_employ(struct keeper *k, keeper_spare_fn spare, void *arg);
+/* The time until the next step is over. */
+void keeper_hurry(struct keeper *k);
 void keeper_post(struct keeper *k, struct keeping *keeping);
 /* Keeps what was posted, also what that posts, and ends the thread. Accepts NULL. */
 void keeper_stop(struct keeper *k);

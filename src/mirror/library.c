@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "mirror/digest_key.h"
 
 #include <endian.h>
 #include <errno.h>
@@ -12,9 +13,6 @@
 #include <string.h>
 
 #define RECORD_VERSION 1
-#define TOUCH_EVERY_MS CLOCK_MINUTE
-
-#define DIGEST_KEY_MAX (1 + DIGEST_RAW_MAX)
 
 /* Sizes that are too fresh to be in the index, or are known of blobs without a manifest; one place a hash. */
 #define HINTS 4096 /* a power of two */
@@ -59,19 +57,11 @@ void library_destroy(struct library *l)
     free(l);
 }
 
-static size_t digest_key(const struct digest *d, uint8_t *key)
-{
-    size_t raw = digest_raw_size(d->algorithm);
-    key[0] = (uint8_t)d->algorithm;
-    memcpy(key + 1, d->raw, raw);
-    return 1 + raw;
-}
-
 /* MANIFESTS: version u8, media type */
 static int stored_type(struct library *l, const struct digest *digest, struct buf *value)
 {
     uint8_t key[DIGEST_KEY_MAX];
-    int r = blobstore_record_get(l->store, BLOBSTORE_MANIFESTS, key, digest_key(digest, key), value);
+    int r = blobstore_record_get(l->store, BLOBSTORE_MANIFESTS, key, digest_key_encode(digest, key), value);
     if (r < 0)
         return r;
     return value->len > 1 && value->data[0] == RECORD_VERSION ? 0 : -ENOENT;
@@ -135,6 +125,9 @@ static int check(struct library *l, const struct digest *digest, const char *dat
     return r;
 }
 
+static void keep(struct library *l, struct document *d, const struct manifest *m, const char *registry,
+                 const char *repository);
+
 static int load(struct library *l, const struct digest *digest, struct document **ret_document)
 {
     struct blobstore_info info;
@@ -156,21 +149,15 @@ static int load(struct library *l, const struct digest *digest, struct document 
         return r == -EBADMSG ? -ENOENT : r;
     if (has_record)
         return document_create(digest, type.data + 1, data, info.size, ret_document);
-    /* The record was lost with an index: the bytes say what they are. */
+    /* The records were lost with an index: the bytes say what they were. */
     AUTO(auto_manifest_destroy) struct manifest *m = NULL;
     r = manifest_parse(data, info.size, &m);
     if (r < 0)
         return r == -ENOMEM ? r : -ENOENT;
-    return document_create(digest, m->media_type, data, info.size, ret_document);
-}
-
-static void touch(struct library *l, struct document *d)
-{
-    int64_t now = clock_real_ms();
-    if (now - d->touched_at >= 0 && now - d->touched_at < TOUCH_EVERY_MS)
-        return;
-    d->touched_at = now;
-    blobstore_touch(l->store, &d->digest);
+    r = document_create(digest, m->media_type, data, info.size, ret_document);
+    if (r == 0)
+        keep(l, *ret_document, m, NULL, NULL);
+    return r;
 }
 
 int library_get(struct library *l, const struct digest *digest, struct document **ret_document)
@@ -182,7 +169,7 @@ int library_get(struct library *l, const struct digest *digest, struct document 
             return r;
         shelf_put(l->shelf, d);
     }
-    touch(l, d);
+    blobstore_touch(l->store, digest);
     *ret_document = d;
     return 0;
 }
@@ -192,6 +179,11 @@ bool library_has(struct library *l, const struct digest *digest)
     AUTO(auto_document_unref) struct document *d = shelf_get(l->shelf, digest);
     struct blobstore_info info;
     return d || blobstore_stat(l->store, digest, &info) == 0;
+}
+
+void library_forget(struct library *l, const struct digest *digest)
+{
+    shelf_drop(l->shelf, digest);
 }
 
 /* --- storing ------------------------------------------------------------------------------------------------ */
@@ -224,7 +216,7 @@ static void put_records(struct addition *a, struct blobstore_batch *batch)
 {
     const struct document *d = a->document;
     uint8_t key[LIMIT_NAME + 8 + 2 * DIGEST_KEY_MAX], value[1 + MEDIA_TYPE_MAX] = {RECORD_VERSION};
-    size_t own = digest_key(&d->digest, key), type_len = strlen(d->media_type);
+    size_t own = digest_key_encode(&d->digest, key), type_len = strlen(d->media_type);
     memcpy(value + 1, d->media_type, type_len);
     blobstore_batch_put(batch, BLOBSTORE_MANIFESTS, key, own, value, 1 + type_len);
 
@@ -232,15 +224,16 @@ static void put_records(struct addition *a, struct blobstore_batch *batch)
     uint64_t now = htobe64((uint64_t)clock_real_ms());
     memcpy(value + 1, &now, sizeof(now));
     memcpy(key, a->place, a->place_len);
-    blobstore_batch_put(batch, BLOBSTORE_REPOSITORIES, key, a->place_len + digest_key(&d->digest, key + a->place_len),
-                        value, 1 + sizeof(now));
+    if (a->place_len)
+        blobstore_batch_put(batch, BLOBSTORE_REPOSITORIES, key,
+                            a->place_len + digest_key_encode(&d->digest, key + a->place_len), value, 1 + sizeof(now));
 
     /* REFERENCES: digest referred to, digest of the manifest → version u8, is_manifest u8, size u64 */
     for (size_t i = 0; i < a->child_count; i++) {
         const struct manifest_child *c = &a->children[i];
         uint64_t size = htobe64(c->size);
-        size_t len = digest_key(&c->digest, key);
-        len += digest_key(&d->digest, key + len);
+        size_t len = digest_key_encode(&c->digest, key);
+        len += digest_key_encode(&d->digest, key + len);
         value[1] = c->is_manifest;
         memcpy(value + 2, &size, sizeof(size));
         blobstore_batch_put(batch, BLOBSTORE_REFERENCES, key, len, value, 2 + sizeof(size));
@@ -286,13 +279,11 @@ void library_note_size(struct library *l, const struct digest *digest, uint64_t 
     (void)pthread_mutex_unlock(&l->lock);
 }
 
-void library_add(struct library *l, struct document *d, const struct manifest *m, const char *registry,
+/* Posts it to the keeper; `registry` and `repository` NULL: not known where it is from. */
+static void keep(struct library *l, struct document *d, const struct manifest *m, const char *registry,
                  const char *repository)
 {
-    shelf_put(l->shelf, d);
-    for (size_t i = 0; m && i < m->child_count; i++)
-        library_note_size(l, &m->children[i].digest, m->children[i].size);
-    size_t registry_len = strlen(registry) + 1, repository_len = strlen(repository) + 1;
+    size_t registry_len = registry ? strlen(registry) + 1 : 0, repository_len = repository ? strlen(repository) + 1 : 0;
     struct addition *a = calloc(1, sizeof(*a) + registry_len + repository_len);
     if (!a)
         return;
@@ -300,8 +291,10 @@ void library_add(struct library *l, struct document *d, const struct manifest *m
     a->library = l;
     a->document = document_ref(d);
     a->place_len = registry_len + repository_len;
-    memcpy(a->place, registry, registry_len);
-    memcpy(a->place + registry_len, repository, repository_len);
+    if (a->place_len) {
+        memcpy(a->place, registry, registry_len);
+        memcpy(a->place + registry_len, repository, repository_len);
+    }
     if (m && m->child_count > 0) {
         a->children = malloc(m->child_count * sizeof(*a->children));
         if (a->children) {
@@ -310,6 +303,15 @@ void library_add(struct library *l, struct document *d, const struct manifest *m
         }
     }
     keeper_post(l->keeper, &a->keeping);
+}
+
+void library_add(struct library *l, struct document *d, const struct manifest *m, const char *registry,
+                 const char *repository)
+{
+    shelf_put(l->shelf, d);
+    for (size_t i = 0; m && i < m->child_count; i++)
+        library_note_size(l, &m->children[i].digest, m->children[i].size);
+    keep(l, d, m, registry, repository);
 }
 
 static int take_size(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
@@ -335,7 +337,8 @@ int library_size_hint(struct library *l, const struct digest *digest, uint64_t *
         return 0;
     uint8_t key[DIGEST_KEY_MAX];
     uint64_t size;
-    int r = blobstore_record_scan(l->store, BLOBSTORE_REFERENCES, key, digest_key(digest, key), take_size, &size);
+    int r =
+        blobstore_record_scan(l->store, BLOBSTORE_REFERENCES, key, digest_key_encode(digest, key), take_size, &size);
     if (r <= 0)
         return r < 0 ? r : -ENOENT;
     *ret_size = be64toh(size);

@@ -18,10 +18,12 @@ struct library;
 MUST_CHECK int library_create(struct blobstore *store, struct keeper *keeper, struct library **ret_library);
 void library_destroy(struct library *l); /* accepts NULL */
 
-/* One reference, the caller's. -ENOENT: not stored, or not a document. */
+/* One reference, the caller's; a use of the document. -ENOENT: not stored, or not a document. */
 MUST_CHECK int library_get(struct library *l, const struct digest *digest, struct document **ret_document);
 /* Whether library_get() would find it, without reading. */
 bool library_has(struct library *l, const struct digest *digest);
+/* It is not stored any more: nor is it in memory. */
+void library_forget(struct library *l, const struct digest *digest);
 /* Puts a document that was checked on the shelf, and lets the keeper store it with its records; `m` (NULL: no
  * references) is not kept. */
 void library_add(struct library *l, struct document *d, const struct manifest *m, const char *registry,

@@ -18,6 +18,12 @@ static void checkpoint(void *arg, struct blobstore_batch *batch)
     budgets_put(m->upstream, batch);
 }
 
+static int64_t spend_time(void *arg)
+{
+    struct mirror *m = arg;
+    return evictor_step(m->evictor);
+}
+
 static int start_parts(struct mirror *m)
 {
     int r = budgets_restore(m->store, m->upstream);
@@ -27,6 +33,10 @@ static int start_parts(struct mirror *m)
         r = workers_start(worker_count(), &m->workers);
     if (r == 0)
         r = library_create(m->store, m->keeper, &m->library);
+    if (r == 0)
+        r = uses_create(&m->uses);
+    if (r == 0)
+        r = evictor_create(m->store, m->library, m->uses, &m->evictor);
     if (r == 0)
         r = pointers_create(m->store, m->keeper, &m->pointers);
     if (r == 0)
@@ -61,7 +71,12 @@ static int start_parts(struct mirror *m)
         .flights = m->flights,
         .recent = m->recent,
     };
-    return questions_create(&for_questions, &m->questions);
+    r = questions_create(&for_questions, &m->questions);
+    if (r < 0)
+        return r;
+    evictor_configure(m->evictor, m->config);
+    keeper_employ(m->keeper, spend_time, m);
+    return 0;
 }
 
 int mirror_start(const struct mirror_options *options, struct mirror **ret_mirror)
@@ -91,6 +106,8 @@ int mirror_reload(struct mirror *m, const struct config *config)
     m->config = config;
     (void)pthread_rwlock_unlock(&m->config_lock);
     recent_forget_all(m->recent);
+    evictor_configure(m->evictor, config);
+    keeper_hurry(m->keeper);
     return 0;
 }
 
@@ -112,6 +129,8 @@ void mirror_stop(struct mirror *m)
     visibilities_destroy(m->visibilities);
     privacy_destroy(m->privacy);
     pointers_destroy(m->pointers);
+    evictor_destroy(m->evictor);
+    uses_destroy(m->uses);
     library_destroy(m->library);
     gate_finish(&m->holding);
     gates_stop(&m->gates);

@@ -198,6 +198,7 @@ void mirror_close(struct mirror_session *s)
     document_unref(s->document);
     if (s->fd >= 0)
         (void)close(s->fd);
+    uses_leave(s->mirror->uses, &s->use);
     buf_finish(&s->body);
     buf_finish(&s->link);
     free(s->artifact_type);

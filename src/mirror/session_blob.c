@@ -127,6 +127,8 @@ static int find_blob(struct mirror_session *s)
 int session_blob(struct mirror_session *s)
 {
     int r = -EEXIST;
+    if (s->use.digest.algorithm == DIGEST_NONE && !s->head)
+        uses_enter(s->mirror->uses, &s->use, &s->digest);
     for (unsigned i = 0; r == -EEXIST && i < 3; i++) {
         r = s->flight || (s->question && !s->proving) ? -ENODATA : find_blob(s);
         if (r != -ENODATA)

@@ -44,6 +44,7 @@ struct mirror_session {
     bool flight_is_mine;
     bool has_tried_others;
     struct document *document;
+    struct use use; /* of the blob */
     int fd;
     bool seen;       /* the repository may be seen */
     bool is_private; /* but not by everybody */

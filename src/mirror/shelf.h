@@ -15,7 +15,6 @@ struct document {
     atomic_uint refs;
     struct digest digest;
     char media_type[MEDIA_TYPE_MAX];
-    _Atomic int64_t touched_at; /* wall clock, ms: when the store last heard that it is used */
     /* under the shelf's lock */
     struct document *newer, *older, *chain;
     size_t len;

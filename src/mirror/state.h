@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "mirror/evictor.h"
 #include "mirror/flight.h"
 #include "mirror/gate.h"
 #include "mirror/keeper.h"
@@ -13,6 +14,7 @@
 #include "mirror/privacy.h"
 #include "mirror/question.h"
 #include "mirror/recent.h"
+#include "mirror/uses.h"
 #include "mirror/visibility.h"
 #include "mirror/workers.h"
 
@@ -26,6 +28,8 @@ struct mirror {
     struct workers *workers;
     struct keeper *keeper;
     struct library *library;
+    struct uses *uses;
+    struct evictor *evictor;
     struct pointers *pointers;
     struct privacy *privacy;
     struct visibilities *visibilities;

@@ -218,6 +218,73 @@ START_TEST(stopping_takes_a_last_checkpoint)
 }
 END_TEST
 
+/* Spare time: its steps are counted. */
+struct spare {
+    pthread_mutex_t lock;
+    pthread_cond_t stirred;
+    unsigned steps; /* under lock */
+    int64_t pause;  /* until the next; set at create */
+};
+
+#define SPARE(ms)                                                                                                      \
+    {                                                                                                                  \
+        PTHREAD_MUTEX_INITIALIZER, PTHREAD_COND_INITIALIZER, 0, ms                                                     \
+    }
+
+static int64_t spend(void *arg)
+{
+    struct spare *s = arg;
+    (void)pthread_mutex_lock(&s->lock);
+    s->steps++;
+    (void)pthread_cond_broadcast(&s->stirred);
+    (void)pthread_mutex_unlock(&s->lock);
+    return s->pause;
+}
+
+static void await_steps(struct spare *s, unsigned steps)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    while (s->steps < steps)
+        (void)pthread_cond_wait(&s->stirred, &s->lock);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
+START_TEST(spare_time_is_spent_in_steps_when_they_are_due_or_hurried)
+{
+    struct blobstore *store = scratch_store();
+    struct keeper *keeper;
+    struct spare spare = SPARE(3600000);
+    ck_ok(keeper_start(store, NULL, NULL, &keeper));
+    keeper_hurry(keeper); /* for nobody */
+    keeper_employ(keeper, spend, &spare);
+    await_steps(&spare, 1);
+    keeper_hurry(keeper);
+    await_steps(&spare, 2);
+    keeper_stop(keeper);
+    ck_assert_uint_eq(spare.steps, 2);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(work_without_end_holds_up_neither_a_commit_nor_the_stop)
+{
+    AUTO_FREE struct ledger *l = ledger_open();
+    struct spare spare = SPARE(0);
+    pthread_barrier_t meet;
+    ck_ok(pthread_barrier_init(&meet, NULL, 2));
+    l->things[0].meet = &meet;
+    keeper_employ(l->keeper, spend, &spare);
+    await_steps(&spare, 10);
+    keeper_post(l->keeper, &l->things[0].keeping);
+    (void)pthread_barrier_wait(&meet);
+    (void)pthread_barrier_wait(&meet);
+    await_steps(&spare, 20);
+    ledger_stop(l);
+    ck_ok(l->things[0].result);
+    ck_ok(pthread_barrier_destroy(&meet));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("keeper");
@@ -231,6 +298,8 @@ int main(void)
     tcase_add_test(tests, stopping_keeps_what_was_posted_and_what_that_posts);
     tcase_add_test(tests, stopping_writes_down_when_blobs_were_used);
     tcase_add_test(tests, stopping_takes_a_last_checkpoint);
+    tcase_add_test(tests, spare_time_is_spent_in_steps_when_they_are_due_or_hurried);
+    tcase_add_test(tests, work_without_end_holds_up_neither_a_commit_nor_the_stop);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

@@ -135,6 +135,7 @@ START_TEST(a_manifest_that_came_as_a_blob_says_itself_what_it_is)
     struct digest digest = digest_of_text(image), other = digest_of_text(list);
     store_blob(image, strlen(image), &digest);
     check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+    restart(); /* the keeper has written it down, and has no batch now */
     store_blob(list, strlen(list), &other);
     ck_assert_int_eq(error_of(&other), -ENOENT); /* and what is none is none */
 }
@@ -253,6 +254,47 @@ START_TEST(what_an_upstream_says_counts_more)
 }
 END_TEST
 
+static int note_any(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    (void)key;
+    (void)key_len;
+    (void)value;
+    (void)value_len;
+    return ++*(int *)arg, 0;
+}
+
+static int count_records(enum blobstore_table table)
+{
+    int count = 0;
+    ck_ok(blobstore_record_scan(store, table, NULL, 0, note_any, &count));
+    return count;
+}
+
+START_TEST(what_a_lost_index_knew_of_a_manifest_is_written_again_when_it_is_read)
+{
+    struct digest digest = digest_of_text(image);
+    store_blob(image, strlen(image), &digest);
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+    restart();
+    ck_assert_int_eq(count_records(BLOBSTORE_MANIFESTS), 1);
+    ck_assert_int_eq(count_records(BLOBSTORE_REFERENCES), 2);
+    ck_assert_int_eq(count_records(BLOBSTORE_REPOSITORIES), 0);
+}
+END_TEST
+
+START_TEST(what_is_forgotten_is_not_served_from_memory)
+{
+    struct digest digest = digest_of_text(image);
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    restart();
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+    ck_ok(blobstore_remove(store, &digest));
+    ck_assert(library_has(library, &digest));
+    library_forget(library, &digest);
+    ck_assert_int_eq(error_of(&digest), -ENOENT);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("library");
@@ -269,6 +311,8 @@ int main(void)
     tcase_add_test(tests, bytes_that_are_not_those_of_their_name_are_removed_before_the_right_ones_come);
     tcase_add_test(tests, a_manifest_says_how_large_its_parts_are);
     tcase_add_test(tests, what_an_upstream_says_counts_more);
+    tcase_add_test(tests, what_a_lost_index_knew_of_a_manifest_is_written_again_when_it_is_read);
+    tcase_add_test(tests, what_is_forgotten_is_not_served_from_memory);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

@@ -1,0 +1,317 @@
+/*
+ *   state      a step                                                          then
+ *   RESTING    measures                                                        → LOOKING, when it is too much
+ *   LOOKING    a page of all blobs: the eldest that may go are remembered      → REMOVING, behind the last page
+ *   REMOVING   the eldest image goes, in one commit                            → SWEEPING, when it is enough;
+ *                                                                                LOOKING, when all of them have gone
+ *   SWEEPING   records of what has gone go                                     → RESTING
+ */
+#include "mirror/evictor.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "mirror/eldest.h"
+#include "mirror/image.h"
+#include "mirror/library.h"
+#include "mirror/pins.h"
+#include "mirror/sweep.h"
+#include "mirror/uses.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define LOOK_PAGE 128
+#define REST_MS CLOCK_SECOND
+/* After something has failed, or nothing could go. */
+#define LONG_REST_MS (10 * CLOCK_SECOND)
+/* Access times are as coarse as this (docs/store-format.md): less is no difference. */
+#define MUCH_LATER_MS (60 * CLOCK_MINUTE)
+
+enum state { RESTING, LOOKING, REMOVING, SWEEPING };
+
+struct limits {
+    struct config_room max_size, min_free;
+    unsigned low_watermark;
+};
+
+struct evictor {
+    /* set at create */
+    struct blobstore *store;
+    struct library *library;
+    struct uses *uses;
+    pthread_mutex_t lock;
+    struct limits limits; /* under lock */
+    atomic_uint_least64_t asked;
+    /* of the keeper's thread */
+    enum state state;
+    uint64_t goal, freed, images, blobs; /* of this run: bytes */
+    int64_t began;                       /* monotonic ms */
+    struct digest_set pinned;
+    struct digest last; /* of the page before */
+    struct eldest eldest;
+    size_t next; /* of the eldest */
+    bool found;  /* something has gone since the last look */
+    bool is_helpless;
+    struct sweep sweep;
+};
+
+int evictor_create(struct blobstore *store, struct library *library, struct uses *uses, struct evictor **ret_evictor)
+{
+    struct evictor *e = calloc(1, sizeof(*e));
+    if (!e)
+        return -ENOMEM;
+    e->store = store;
+    e->library = library;
+    e->uses = uses;
+    (void)pthread_mutex_init(&e->lock, NULL);
+    *ret_evictor = e;
+    return 0;
+}
+
+void evictor_destroy(struct evictor *e)
+{
+    if (!e)
+        return;
+    digest_set_finish(&e->pinned);
+    (void)pthread_mutex_destroy(&e->lock);
+    free(e);
+}
+
+void evictor_configure(struct evictor *e, const struct config *config)
+{
+    (void)pthread_mutex_lock(&e->lock);
+    e->limits = (struct limits){.max_size = config->store.max_size,
+                                .min_free = config->store.min_free,
+                                .low_watermark = config->store.low_watermark};
+    (void)pthread_mutex_unlock(&e->lock);
+}
+
+void evictor_ask(struct evictor *e, uint64_t bytes)
+{
+    uint64_t asked = atomic_load(&e->asked);
+    while (asked < bytes && !atomic_compare_exchange_weak(&e->asked, &asked, bytes))
+        ;
+}
+
+/* --- how much is too much ----------------------------------------------------------------------------------- */
+
+static uint64_t share(uint64_t whole, unsigned percent)
+{
+    return whole / 100 * percent + whole % 100 * percent / 100;
+}
+
+/* Bytes that must go: 0 where everything is within its bounds. What open readers still hold takes room, and is about to
+ * be free. */
+static int measure(struct evictor *e, uint64_t *ret_goal)
+{
+    struct blobstore_totals totals;
+    uint64_t size, available, held = uses_held(e->uses), goal = atomic_exchange(&e->asked, 0);
+    (void)pthread_mutex_lock(&e->lock);
+    const struct limits limits = e->limits;
+    (void)pthread_mutex_unlock(&e->lock);
+    int r = blobstore_totals(e->store, &totals);
+    if (r == 0)
+        r = blobstore_room(e->store, &size, &available);
+    if (r < 0)
+        return r;
+    uint64_t most = config_room_bytes(&limits.max_size, size), least = config_room_bytes(&limits.min_free, size);
+    uint64_t used = totals.bytes + held, low = share(most, limits.low_watermark), open = available + held;
+    if (most > 0 && used > most && used - low > goal)
+        goal = used - low;
+    if (open < least && least + least / 10 - open > goal)
+        goal = least + least / 10 - open;
+    *ret_goal = goal;
+    return 0;
+}
+
+/* --- looking ------------------------------------------------------------------------------------------------ */
+
+static int begin_look(struct evictor *e)
+{
+    digest_set_finish(&e->pinned);
+    eldest_clear(&e->eldest);
+    e->last = (struct digest){0};
+    e->next = 0;
+    e->found = false;
+    e->state = LOOKING;
+    return pins_resolve(e->store, clock_real_ms(), &e->pinned);
+}
+
+static bool must_stay(const struct evictor *e, const struct digest *digest)
+{
+    return digest_set_has(&e->pinned, digest) || uses_has(e->uses, digest);
+}
+
+static int look(struct evictor *e)
+{
+    struct blobstore_info page[LOOK_PAGE];
+    size_t count;
+    int r = blobstore_list(e->store, e->last.algorithm ? &e->last : NULL, page, LOOK_PAGE, &count);
+    for (size_t i = 0; r == 0 && i < count; i++) {
+        if (!eldest_wants(&e->eldest, page[i].used_at) || must_stay(e, &page[i].digest))
+            continue;
+        r = image_is_needed(e->store, &page[i].digest, NULL);
+        if (r == 0)
+            eldest_offer(&e->eldest, &page[i].digest, page[i].used_at);
+        r = r < 0 ? r : 0;
+    }
+    if (r < 0)
+        return r;
+    if (count == LOOK_PAGE) {
+        e->last = page[count - 1].digest;
+    } else {
+        eldest_sort(&e->eldest);
+        e->state = REMOVING;
+    }
+    return 0;
+}
+
+/* --- removing ----------------------------------------------------------------------------------------------- */
+
+struct root {
+    const struct evictor *evictor;
+    int64_t used_at;
+};
+
+static bool keep(void *arg, const struct blobstore_info *info, bool is_manifest)
+{
+    const struct root *root = arg;
+    return must_stay(root->evictor, &info->digest) || (is_manifest && info->used_at - root->used_at >= MUCH_LATER_MS);
+}
+
+static int commit(struct evictor *e, const struct digest_set *parts)
+{
+    struct blobstore_batch *batch;
+    const struct digest *digest;
+    int r = blobstore_batch_begin(e->store, &batch);
+    if (r < 0)
+        return r;
+    for (size_t at = 0; (digest = digest_set_next(parts, &at));)
+        blobstore_batch_remove(batch, digest);
+    return blobstore_batch_commit(batch);
+}
+
+static int remove_parts(struct evictor *e, const struct elder *root, const struct digest_set *parts)
+{
+    const struct digest *digest;
+    AUTO_FREE uint64_t *sizes = calloc(parts->count, sizeof(*sizes));
+    uint64_t bytes = 0;
+    size_t n = 0;
+    if (!sizes)
+        return -ENOMEM;
+    for (size_t at = 0; (digest = digest_set_next(parts, &at)); n++) {
+        struct blobstore_info info;
+        sizes[n] = blobstore_stat(e->store, digest, &info) == 0 ? info.size : 0;
+        bytes += sizes[n];
+    }
+    int r = commit(e, parts);
+    if (r < 0)
+        return r;
+    n = 0;
+    for (size_t at = 0; (digest = digest_set_next(parts, &at)); n++) {
+        library_forget(e->library, digest);
+        uses_note_removed(e->uses, digest, sizes[n]);
+    }
+    char text[DIGEST_TEXT_MAX];
+    log_event(LOG_DEBUG, "evicted_image", LOG_S("digest", digest_format(&root->digest, text)),
+              LOG_U("blobs", parts->count), LOG_U("bytes", bytes),
+              LOG_I("idle_s", (clock_real_ms() - root->used_at) / CLOCK_SECOND));
+    e->images++;
+    e->blobs += parts->count;
+    e->freed += bytes;
+    e->found = true;
+    return 0;
+}
+
+/* The eldest may have been used, or named by a new manifest, since they were looked for. */
+static int remove_next(struct evictor *e)
+{
+    AUTO_DIGEST_SET struct digest_set parts = {0};
+    const struct elder *elder = &e->eldest.heap[e->next++];
+    struct blobstore_info info;
+    if (blobstore_stat(e->store, &elder->digest, &info) < 0 || info.used_at > elder->used_at ||
+        must_stay(e, &elder->digest))
+        return 0;
+    int r = image_is_needed(e->store, &elder->digest, NULL);
+    if (r != 0)
+        return r < 0 ? r : 0;
+    struct root root = {.evictor = e, .used_at = elder->used_at};
+    r = image_collect(e->store, &elder->digest, keep, &root, &parts);
+    return r == 0 ? remove_parts(e, elder, &parts) : r;
+}
+
+/* --- steps -------------------------------------------------------------------------------------------------- */
+
+static int64_t rest(struct evictor *e, int64_t ms)
+{
+    digest_set_finish(&e->pinned);
+    e->state = RESTING;
+    return ms;
+}
+
+static int begin_run(struct evictor *e)
+{
+    int r = measure(e, &e->goal);
+    if (r < 0 || e->goal == 0) {
+        if (r == 0)
+            e->is_helpless = false;
+        return r;
+    }
+    e->freed = e->images = e->blobs = 0;
+    e->began = clock_monotonic_ms();
+    return begin_look(e);
+}
+
+static void end_run(struct evictor *e)
+{
+    if (e->images > 0)
+        log_event(LOG_INFO, "evicted", LOG_U("images", e->images), LOG_U("blobs", e->blobs), LOG_U("bytes", e->freed),
+                  LOG_U("wanted", e->goal), LOG_U("held", uses_held(e->uses)),
+                  LOG_I("ms", clock_monotonic_ms() - e->began));
+    if (e->freed >= e->goal)
+        e->is_helpless = false;
+    else if (!e->is_helpless) { /* said once */
+        log_event(LOG_WARN, "store_full", LOG_U("missing", e->goal - e->freed),
+                  LOG_S("cause", "everything else is pinned or in use"));
+        e->is_helpless = true;
+    }
+    e->sweep = (struct sweep){0};
+    e->state = SWEEPING;
+}
+
+static int step(struct evictor *e)
+{
+    switch (e->state) {
+    case RESTING:
+        return begin_run(e);
+    case LOOKING:
+        return look(e);
+    case REMOVING:
+        if (e->freed >= e->goal || (e->next == e->eldest.count && !e->found))
+            end_run(e);
+        else
+            return e->next == e->eldest.count ? begin_look(e) : remove_next(e);
+        return 0;
+    case SWEEPING:
+        return e->images > 0 ? sweep_step(e->store, &e->sweep) : 0;
+    }
+    return 0;
+}
+
+int64_t evictor_step(struct evictor *e)
+{
+    enum state state = e->state;
+    int r = step(e);
+    if (r < 0) {
+        log_event(LOG_ERROR, "evict_failed", LOG_S("error", strerrorname_np(-r)));
+        return rest(e, LONG_REST_MS);
+    }
+    if (e->state == RESTING)
+        return REST_MS;
+    if (state == SWEEPING && r == 0)
+        return rest(e, e->is_helpless ? LONG_REST_MS : REST_MS);
+    return 0;
+}

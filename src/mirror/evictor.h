@@ -1,0 +1,28 @@
+/*
+ * The evictor: keeps the store within its bounds. Where it has outgrown them, what was not used for the longest time
+ * goes, an image as a whole (mirror/image.h), until there is room again. Works in small steps on the keeper's thread,
+ * between its commits; nobody waits for it.
+ *
+ * What goes next is the root, or the blob that no stored manifest names, whose last use is the longest ago. Every hit
+ * of a tag is a use of its root; blobs that a stored manifest names do not age. A manifest that was used much later
+ * than the index that names it stays when that goes, with what it names. Neither what a client is reading goes, nor
+ * what is pinned (mirror/pins.h).
+ */
+#pragma once
+
+#include "blobstore/blobstore.h"
+#include "config/config.h"
+
+struct evictor;
+struct library;
+struct uses;
+
+MUST_CHECK int evictor_create(struct blobstore *store, struct library *library, struct uses *uses,
+                              struct evictor **ret_evictor);
+void evictor_destroy(struct evictor *e); /* accepts NULL */
+/* The bounds, from now on. Any thread. */
+void evictor_configure(struct evictor *e, const struct config *config);
+/* So much more is needed now than there is: it is looked for at the next step. Any thread. */
+void evictor_ask(struct evictor *e, uint64_t bytes);
+/* Does a little of what there is to do, of the keeper's thread; returns for how long (ms) nothing more need be done. */
+int64_t evictor_step(struct evictor *e);

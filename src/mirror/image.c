@@ -1,0 +1,160 @@
+#include "mirror/image.h"
+
+#include "base/limits.h"
+#include "mirror/digest_key.h"
+#include "mirror/manifest.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* Manifests of one image that are read. */
+#define MANIFESTS_MAX 4096
+
+/* --- who names it ------------------------------------------------------------------------------------------- */
+
+#define NAMERS_STEP 16
+
+struct namers {
+    size_t prefix_len;
+    uint8_t key[2 * DIGEST_KEY_MAX]; /* of the last that was found; at first the prefix alone */
+    size_t key_len;
+    struct digest found[NAMERS_STEP];
+    size_t count;
+};
+
+static int take_namer(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    struct namers *n = arg;
+    size_t len;
+    (void)value;
+    (void)value_len;
+    if (key_len < n->prefix_len || key_len > sizeof(n->key) || memcmp(key, n->key, n->prefix_len) != 0)
+        return 1;
+    if (digest_key_decode((const uint8_t *)key + n->prefix_len, key_len - n->prefix_len, &n->found[n->count], &len) ==
+        0)
+        n->count++;
+    memcpy(n->key, key, key_len);
+    n->key_len = key_len;
+    return n->count == NAMERS_STEP;
+}
+
+int image_is_needed(struct blobstore *store, const struct digest *digest, const struct digest_set *without)
+{
+    struct namers n = {0};
+    n.prefix_len = n.key_len = digest_key_encode(digest, n.key);
+    do {
+        struct blobstore_info info;
+        n.count = 0;
+        int r = blobstore_record_scan_after(store, BLOBSTORE_REFERENCES, n.key, n.key_len, take_namer, &n);
+        if (r < 0)
+            return r;
+        for (size_t i = 0; i < n.count; i++)
+            if (!(without && digest_set_has(without, &n.found[i])) && blobstore_stat(store, &n.found[i], &info) == 0)
+                return 1;
+    } while (n.count == NAMERS_STEP);
+    return 0;
+}
+
+/* --- what it names ------------------------------------------------------------------------------------------ */
+
+/* What is not stored, or no manifest, names nothing: *ret_manifest stays as it is. */
+static int read_manifest(struct blobstore *store, const struct digest *digest, struct manifest **ret_manifest)
+{
+    struct blobstore_info info;
+    AUTO_CLOSE int fd = -1;
+    if (blobstore_get(store, digest, &info, &fd) < 0 || info.size > LIMIT_MANIFEST)
+        return 0;
+    AUTO_FREE char *data = malloc(info.size + 1);
+    if (!data)
+        return -ENOMEM;
+    for (size_t at = 0; at < info.size;) {
+        ssize_t n = pread(fd, data + at, info.size - at, (off_t)at);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return 0;
+        at += (size_t)n;
+    }
+    int r = manifest_parse(data, info.size, ret_manifest);
+    return r == -ENOMEM ? r : 0;
+}
+
+struct collection {
+    struct blobstore *store;
+    image_keep_fn keep;
+    void *arg;
+    struct digest_set *parts;
+    struct manifest *manifests[MANIFESTS_MAX]; /* of parts */
+    size_t count;
+};
+
+static void collection_destroy(struct collection *c)
+{
+    if (!c)
+        return;
+    for (size_t i = 0; i < c->count; i++)
+        manifest_destroy(c->manifests[i]);
+    free(c);
+}
+AUTO_DEFINE(struct collection, collection_destroy);
+
+static int add_manifest(struct collection *c, const struct digest *digest)
+{
+    struct manifest *m = NULL;
+    int r = read_manifest(c->store, digest, &m);
+    if (r == 0)
+        r = digest_set_add(c->parts, digest);
+    if (r < 0) {
+        manifest_destroy(m);
+        return r;
+    }
+    if (m)
+        c->manifests[c->count++] = m;
+    return 0;
+}
+
+/* 1: it goes with the image. */
+static int goes(const struct collection *c, const struct manifest_child *child)
+{
+    struct blobstore_info info;
+    if (digest_set_has(c->parts, &child->digest) || c->parts->count >= IMAGE_PARTS_MAX)
+        return 0;
+    if (blobstore_stat(c->store, &child->digest, &info) < 0 || (c->keep && c->keep(c->arg, &info, child->is_manifest)))
+        return 0;
+    int r = image_is_needed(c->store, &child->digest, c->parts);
+    return r < 0 ? r : !r;
+}
+
+static int add_children(struct collection *c, const struct manifest *m, bool manifests)
+{
+    for (size_t i = 0; i < m->child_count; i++) {
+        const struct manifest_child *child = &m->children[i];
+        if (child->is_manifest != manifests || (manifests && c->count == MANIFESTS_MAX))
+            continue;
+        int r = goes(c, child);
+        if (r > 0)
+            r = manifests ? add_manifest(c, &child->digest) : digest_set_add(c->parts, &child->digest);
+        if (r < 0)
+            return r;
+    }
+    return 0;
+}
+
+int image_collect(struct blobstore *store, const struct digest *root, image_keep_fn keep, void *arg,
+                  struct digest_set *parts)
+{
+    AUTO(auto_collection_destroy) struct collection *c = calloc(1, sizeof(*c));
+    if (!c)
+        return -ENOMEM;
+    c->store = store;
+    c->keep = keep;
+    c->arg = arg;
+    c->parts = parts;
+    int r = add_manifest(c, root);
+    /* Manifests first: a blob goes when none of those that stay names it. */
+    for (size_t i = 0; r == 0 && i < c->count; i++)
+        r = add_children(c, c->manifests[i], /* manifests= */ true);
+    for (size_t i = 0; r == 0 && i < c->count; i++)
+        r = add_children(c, c->manifests[i], /* manifests= */ false);
+    return r;
+}

@@ -108,7 +108,7 @@ static uint64_t share(uint64_t whole, unsigned percent)
 static int measure(struct evictor *e, uint64_t *ret_goal)
 {
     struct blobstore_totals totals;
-    uint64_t size, available, held = uses_held(e->uses), goal = atomic_exchange(&e->asked, 0);
+    uint64_t size, available, held = uses_held(e->uses), asked = atomic_exchange(&e->asked, 0), goal = 0;
     (void)pthread_mutex_lock(&e->lock);
     const struct limits limits = e->limits;
     (void)pthread_mutex_unlock(&e->lock);
@@ -119,10 +119,12 @@ static int measure(struct evictor *e, uint64_t *ret_goal)
         return r;
     uint64_t most = config_room_bytes(&limits.max_size, size), least = config_room_bytes(&limits.min_free, size);
     uint64_t used = totals.bytes + held, low = share(most, limits.low_watermark), open = available + held;
-    if (most > 0 && used > most && used - low > goal)
+    if (most > 0 && used > most)
         goal = used - low;
     if (open < least && least + least / 10 - open > goal)
         goal = least + least / 10 - open;
+    if (asked > open && asked - open <= totals.bytes && asked - open > goal)
+        goal = asked - open;
     *ret_goal = goal;
     return 0;
 }

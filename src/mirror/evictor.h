@@ -22,7 +22,8 @@ MUST_CHECK int evictor_create(struct blobstore *store, struct library *library, 
 void evictor_destroy(struct evictor *e); /* accepts NULL */
 /* The bounds, from now on. Any thread. */
 void evictor_configure(struct evictor *e, const struct config *config);
-/* So much more is needed now than there is: it is looked for at the next step. Any thread. */
+/* Room for so many bytes is wanted now, whatever the bounds: it is made at the next steps, unless it cannot be had even
+ * by giving up everything. Any thread. */
 void evictor_ask(struct evictor *e, uint64_t bytes);
 /* Does a little of what there is to do, of the keeper's thread; returns for how long (ms) nothing more need be done. */
 int64_t evictor_step(struct evictor *e);

@@ -16,6 +16,10 @@
 /* After the first break it asks again at once, then after a pause that doubles. */
 #define RESUME_PAUSE_MS 200
 #define RESUME_PAUSE_LAST_MS (5 * CLOCK_SECOND)
+/* Where the disk is full: how often and how soon it tries again, and how much more it wants than its own bytes. */
+#define ROOM_TRIES 2
+#define ROOM_PAUSE_MS 250
+#define ROOM_MORE (4 * MIB)
 
 static void advance(struct flight *f, const struct upstream_result *result);
 
@@ -337,6 +341,17 @@ static void fail_by_length(struct flight *f, const struct upstream_result *resul
     flight_fail(f, -EPROTO, result, message, BLOBSTORE_DISCARD);
 }
 
+/* What has not been used for long goes for it; then it tries again. False: it has tried often enough. */
+static bool wait_for_room(struct flight *f)
+{
+    if (f->full == ROOM_TRIES)
+        return false;
+    evictor_ask(f->all->needs.evictor, (f->has_size ? f->size - f->written : 0) + ROOM_MORE);
+    keeper_hurry(f->all->needs.keeper);
+    ask(f, FLIGHT_ASKING, ROOM_PAUSE_MS << f->full++);
+    return true;
+}
+
 static void fail_by_job(struct flight *f, const struct upstream_result *result)
 {
     switch (f->job_error) {
@@ -351,6 +366,8 @@ static void fail_by_job(struct flight *f, const struct upstream_result *result)
         flight_fail(f, -EFBIG, result, "the blob is larger than any blob may be", BLOBSTORE_DISCARD);
         break;
     case -ENOSPC:
+        if (wait_for_room(f))
+            break;
         flight_fail(f, -ENOSPC, result, "the store is full", BLOBSTORE_DISCARD);
         break;
     default:

@@ -7,6 +7,7 @@
 #pragma once
 
 #include "blobstore/blobstore.h"
+#include "mirror/evictor.h"
 #include "mirror/gate.h"
 #include "mirror/keeper.h"
 #include "mirror/library.h"
@@ -28,6 +29,7 @@ struct flights_needs {
     struct workers *workers;
     struct keeper *keeper;
     struct library *library;
+    struct evictor *evictor;
     struct privacy *privacy;
     struct recent *recent;
 };
@@ -77,5 +79,7 @@ int flight_fd(const struct flight *f);
 MUST_CHECK ssize_t flight_read(struct flight *f, struct waiter *w, uint64_t offset, void *data, size_t len);
 /* Whether its bytes are asked for in this repository's name. */
 bool flight_is_of(const struct flight *f, const char *registry, const char *repository);
+/* Whether it failed because there was no room to store it. */
+bool flight_lacked_room(struct flight *f);
 /* HTTP requests made so far. */
 unsigned flight_requests(const struct flight *f);

@@ -83,6 +83,7 @@ struct flight {
     uint32_t avoid;  /* sources that gave wrong bytes, or broke off */
     enum size_source size_source;
     unsigned breaks;       /* since the last progress */
+    unsigned full;         /* times that there was no room */
     int64_t progressed_at; /* monotonic ms */
     int job_error;         /* why on_head or on_body ended the job */
     enum blobstore_keep keep;

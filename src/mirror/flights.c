@@ -283,6 +283,14 @@ bool flight_is_of(const struct flight *f, const char *registry, const char *repo
     return strcmp(f->registry, registry) == 0 && strcmp(f->repository, repository) == 0;
 }
 
+bool flight_lacked_room(struct flight *f)
+{
+    gate_lock(&f->gate);
+    bool lacked = f->failure.error == -ENOSPC;
+    gate_unlock(&f->gate);
+    return lacked;
+}
+
 unsigned flight_requests(const struct flight *f)
 {
     return f->requests;

@@ -54,6 +54,7 @@ static int start_parts(struct mirror *m)
         .workers = m->workers,
         .keeper = m->keeper,
         .library = m->library,
+        .evictor = m->evictor,
         .privacy = m->privacy,
         .recent = m->recent,
     };
@@ -87,6 +88,8 @@ int mirror_start(const struct mirror_options *options, struct mirror **ret_mirro
     m->store = options->store;
     m->upstream = options->upstream;
     m->config = options->config;
+    m->passages.upstream = m->upstream;
+    m->passages.gates = &m->gates;
     (void)pthread_rwlock_init(&m->config_lock, NULL);
     int r = gates_start(&m->gates);
     gate_init(&m->holding, &m->gates);

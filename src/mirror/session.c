@@ -160,7 +160,7 @@ ssize_t mirror_read(struct mirror_session *s, uint64_t offset, void *data, size_
     const struct mirror_answer *a = &s->answer;
     ssize_t n;
     if (a->body == MIRROR_FLIGHT)
-        return flight_read(s->flight, &s->waiter, offset, data, len);
+        return session_read_coming(s, offset, data, len);
     if (len > a->size - offset)
         len = (size_t)(a->size - offset);
     if (a->body == MIRROR_MEMORY) {
@@ -180,6 +180,8 @@ void mirror_account(const struct mirror_session *s, struct mirror_account *ret_a
         requests += question_requests(s->question);
     if (s->flight && s->flight_is_mine)
         requests += flight_requests(s->flight);
+    if (s->passage)
+        requests += passage_requests(s->passage);
     *ret_account = (struct mirror_account){
         .registry = s->registry,
         .repository = s->repository,
@@ -195,6 +197,7 @@ void mirror_close(struct mirror_session *s)
     gate_forget(&s->waiter);
     question_unref(s->question);
     flight_unref(s->flight);
+    passage_close(s->passage);
     document_unref(s->document);
     if (s->fd >= 0)
         (void)close(s->fd);

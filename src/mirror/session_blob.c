@@ -1,6 +1,7 @@
 #include "mirror/session_state.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 
 #include <errno.h>
 
@@ -39,6 +40,56 @@ static int step_cold_blob_head(struct mirror_session *s)
     return session_answer(s, MIRROR_NO_BODY, size, blob_type, &s->digest);
 }
 
+/* --- where there is no room to store it ---------------------------------------------------------------------- */
+
+static int open_passage(struct mirror_session *s)
+{
+    char text[DIGEST_TEXT_MAX];
+    int r = passage_open(&s->mirror->passages, s->registry, s->repository, &s->digest, s->patience_ms, &s->passage);
+    log_event(LOG_WARN, r == 0 ? "passing_by" : "not_passing_by", LOG_S("registry", s->registry),
+              LOG_S("repository", s->repository), LOG_S("digest", digest_format(&s->digest, text)),
+              LOG_S("cause", "the store is full"));
+    if (r < 0)
+        return session_fail(s, -ENOSPC, "the store is full, and too many pass it by");
+    session_note_outcome(s, true);
+    return 0;
+}
+
+static int step_passage(struct mirror_session *s)
+{
+    uint64_t size;
+    int r = s->passage ? 0 : open_passage(s);
+    if (r != 0)
+        return r;
+    bool late = clock_monotonic_ms() >= s->deadline;
+    r = passage_wait(s->passage, late ? NULL : &s->waiter, s->deadline, &size, &s->failure);
+    if (r == MIRROR_WAIT && late)
+        return session_fail(s, -ETIMEDOUT, "the upstream has not begun to send the blob yet");
+    if (r == -ECANCELED)
+        return session_fail_cut(s);
+    return r == 0 ? session_answer(s, MIRROR_FLIGHT, size, blob_type, &s->digest) : r;
+}
+
+ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *data, size_t len)
+{
+    if (!s->passage) {
+        ssize_t n = flight_read(s->flight, &s->waiter, offset, data, len);
+        if (n >= 0 || !flight_lacked_room(s->flight) || open_passage(s) < 0)
+            return n;
+        session_leave_flight(s); /* it was given up on the way: the rest comes past it */
+    }
+    return passage_read(s->passage, &s->waiter, offset, data, len);
+}
+
+/* --- flights ------------------------------------------------------------------------------------------------- */
+
+/* The store had no room for it a moment ago. */
+static bool lacks_room(const struct mirror_session *s, const char *key)
+{
+    struct failure failure;
+    return recent_get(s->mirror->recent, key, &failure) && failure.error == -ENOSPC;
+}
+
 /* Gets on the flight of the blob. 0: s->flight. -EEXIST: it is stored by now. */
 static int board(struct mirror_session *s)
 {
@@ -52,6 +103,8 @@ static int board(struct mirror_session *s)
         return s->flight ? 0 : session_fail(s, -ESTALE, "not cached here");
     }
     flight_key(&target, key);
+    if (lacks_room(s, key))
+        return session_fail(s, -ENOSPC, "the store is full");
     int r = session_mind_recent(s, key, s->deadline);
     if (r != 0)
         return r;
@@ -77,7 +130,9 @@ static int step_flight(struct mirror_session *s)
 {
     for (;;) {
         uint64_t size;
-        int r = s->flight ? 0 : board(s);
+        int r = s->passage ? -ENOSPC : s->flight ? 0 : board(s);
+        if (r == -ENOSPC)
+            return step_passage(s);
         if (r != 0)
             return r;
         bool late = clock_monotonic_ms() >= s->deadline;
@@ -100,6 +155,8 @@ static int step_flight(struct mirror_session *s)
         /* What another repository does not have may be in this one; what failed is tried again while there is time. */
         bool is_own = flight_is_of(s->flight, s->registry, s->repository);
         session_leave_flight(s);
+        if (r == -ENOSPC)
+            return step_passage(s);
         bool is_absent_elsewhere = !is_own && failure_is_absence(&s->failure);
         if (!failure_is_passing(&s->failure) && !is_absent_elsewhere && !may_try_others(s))
             return s->failure.error;
@@ -130,7 +187,7 @@ int session_blob(struct mirror_session *s)
     if (s->use.digest.algorithm == DIGEST_NONE && !s->head)
         uses_enter(s->mirror->uses, &s->use, &s->digest);
     for (unsigned i = 0; r == -EEXIST && i < 3; i++) {
-        r = s->flight || (s->question && !s->proving) ? -ENODATA : find_blob(s);
+        r = s->flight || s->passage || (s->question && !s->proving) ? -ENODATA : find_blob(s);
         if (r != -ENODATA)
             return r;
         r = s->head ? step_cold_blob_head(s) : step_flight(s);

@@ -8,7 +8,7 @@
  *   all of them          may this repository be seen? (only where an account could see more than everybody)
  *   manifest by tag      pointer fresh, or asked for (or stale, when nobody answers) ──► manifest by digest
  *   manifest by digest   in the library, or asked for
- *   blob                 in the store, or on a flight
+ *   blob                 in the store, or on a flight, or past the store where it is full
  *   tags, referrers      the list's pointer and document, or asked for (or stale)
  */
 #pragma once
@@ -42,6 +42,7 @@ struct mirror_session {
     bool question_is_mine;
     struct flight *flight;
     bool flight_is_mine;
+    struct passage *passage; /* instead of the flight, where there is no room */
     bool has_tried_others;
     struct document *document;
     struct use use; /* of the blob */
@@ -93,6 +94,8 @@ int session_referrers(struct mirror_session *s);
 
 /* session_blob.c */
 int session_blob(struct mirror_session *s);
+/* Its flight, or a passage. */
+ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *data, size_t len);
 
 /* session.c */
 int session_answer(struct mirror_session *s, enum mirror_body body, uint64_t size, const char *type,

@@ -10,6 +10,7 @@
 #include "mirror/keeper.h"
 #include "mirror/library.h"
 #include "mirror/mirror.h"
+#include "mirror/passage.h"
 #include "mirror/pointers.h"
 #include "mirror/privacy.h"
 #include "mirror/question.h"
@@ -36,6 +37,7 @@ struct mirror {
     struct recent *recent;
     struct questions *questions;
     struct flights *flights;
+    struct passages passages;
 
     pthread_rwlock_t config_lock;
     const struct config *config; /* under config_lock */

@@ -1,5 +1,6 @@
 """The store over restarts and damage: what is right is served without the upstream, what is wrong never to its end."""
 
+import contextlib
 import hashlib
 import os
 import pathlib
@@ -417,21 +418,58 @@ def test_a_store_of_somebody_else_is_refused_in_plain_words(launch, mount):
     refused(m, str(where / "store"), "ermission denied")
 
 
-def test_a_full_disk_fails_what_does_not_fit_and_nothing_else(launch, hub, image, mount):
+@pytest.mark.parametrize("bounds", [{}, {"max_size": "100%", "min_free": 0}], ids=["bounded", "really full"])
+def test_a_full_disk_is_passed_by_and_nothing_is_damaged(launch, hub, image, mount, bounds):
     where = mount("size=16m,mode=0755")
-    m = launch(store={"path": str(where / "store")}, server={"answer_timeout": "2s"})
+    m = launch(store={"path": str(where / "store"), **bounds}, server={"answer_timeout": "20s"})
     client = Client(m.host_port)
     check(m, image())
-    large = hub.put_blob(os.urandom(32 * MIB))
+    data = os.urandom(32 * MIB)
+    large = f"/v2/library/x/blobs/{hub.put_blob(data)}"
     for _ in range(3):
-        r = client.get(f"/v2/library/x/blobs/{large}")
-        assert r.status >= 500 or r.end == "fin"
+        r = client.get(large)
+        assert r.status == 200 and r.end == "complete" and bytes(r.body) == data
+        r = client.get(large, headers={"Range": f"bytes={20 * MIB}-{21 * MIB - 1}"})
+        assert r.status == 206 and bytes(r.body) == data[20 * MIB:21 * MIB]
         check(m, image())
+    assert m.find(event="passing_by", level="warn")
     small = os.urandom(MIB)
     r = client.get(f"/v2/library/x/blobs/{hub.put_blob(small)}")
     assert r.status == 200 and bytes(r.body) == small, "the room was given back"
     m.restart()
     check(m, image())
+    m.stop()
+    for path in (where / "store/blobs/sha256").rglob("*"):
+        if path.is_file():
+            assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+
+
+def test_a_disk_that_somebody_else_has_filled_is_passed_by(launch, hub, image, mount):
+    """Not a byte is left. What would fit takes the place of what is older; what would not goes by, and nothing goes for it."""
+    where = mount("size=24m,mode=0755")
+    m = launch(store={"path": str(where / "store"), "min_free": 0, "max_size": "100%"},
+               server={"answer_timeout": "20s"})
+    client = Client(m.host_port)
+    check(m, image("library/beta"))
+    stored = {p for p in (where / "store/blobs").rglob("*") if p.is_file()}
+    with open(where / "other", "wb", buffering=0) as f, contextlib.suppress(OSError):
+        while True:
+            f.write(bytes(4096))
+    data = os.urandom(20 * MIB)
+    large = f"/v2/library/x/blobs/{hub.put_blob(data)}"
+    for _ in range(2):
+        r = client.get(large)
+        assert r.status == 200 and r.end == "complete" and bytes(r.body) == data
+        assert all(p.exists() for p in stored)
+        check(m, image("library/beta"))
+    assert m.find(event="passing_by", level="warn")
+    check(m, image())
+    check(m, image("library/beta"))
+    (where / "other").unlink()
+    m.restart()
+    for _ in range(2):
+        check(m, image())
+        hub.refuse()
     m.stop()
 
 

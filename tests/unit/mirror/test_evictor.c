@@ -122,10 +122,14 @@ static void run(void)
         ck_assert_uint_lt(i, 10000);
 }
 
-/* Something must go that has so many bytes. */
+/* So many bytes must go. */
 static void run_for(uint64_t bytes)
 {
-    evictor_ask(evictor, bytes);
+    struct blobstore_totals totals;
+    ck_ok(blobstore_totals(world.store, &totals));
+    world.config.store.max_size.bytes = bytes < totals.bytes ? totals.bytes - bytes : 1;
+    world.config.store.low_watermark = 100;
+    evictor_configure(evictor, &world.config);
     run();
 }
 
@@ -173,6 +177,18 @@ START_TEST(a_floor_of_free_space_is_kept_by_what_is_stored)
     run();
     ck_assert(!is_stored(&d));
     run(); /* nothing is left to go: it rests all the same */
+}
+END_TEST
+
+START_TEST(room_that_there_is_or_never_will_be_costs_nothing)
+{
+    const struct digest d = put_blob(1);
+    evictor_ask(evictor, 1); /* there is room */
+    run();
+    ck_assert(is_stored(&d));
+    evictor_ask(evictor, UINT64_MAX); /* there never will be */
+    run();
+    ck_assert(is_stored(&d));
 }
 END_TEST
 
@@ -423,6 +439,7 @@ int main(void)
     tcase_add_test(tests, within_the_bounds_nothing_goes);
     tcase_add_test(tests, above_them_the_least_recently_used_go_until_the_low_watermark_is_reached);
     tcase_add_test(tests, a_floor_of_free_space_is_kept_by_what_is_stored);
+    tcase_add_test(tests, room_that_there_is_or_never_will_be_costs_nothing);
     tcase_add_test(tests, an_image_goes_as_a_whole_with_its_records_and_tag);
     tcase_add_test(tests, what_another_image_needs_stays);
     tcase_add_test(tests, what_many_images_need_goes_with_the_last_of_them);

@@ -64,14 +64,14 @@ void question_unref(struct question *q)
 static void answer(struct question *q)
 {
     struct questions *qs = q->all;
-    gate_lock(&q->gate);
-    q->answered = true;
-    gate_wake(&q->gate);
-    gate_unlock(&q->gate);
     (void)pthread_mutex_lock(&qs->lock);
     struct question **at = find(qs, q->key);
     *at = q->chain;
     (void)pthread_mutex_unlock(&qs->lock);
+    gate_lock(&q->gate);
+    q->answered = true;
+    gate_wake(&q->gate);
+    gate_unlock(&q->gate);
     question_unref(q);
 }
 

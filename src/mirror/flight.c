@@ -176,8 +176,9 @@ static int on_head(void *arg, const struct upstream_head *head)
 {
     struct flight *f = arg;
     if (f->state == FLIGHT_SIZING) { /* no bytes at all may mean only that a HEAD has no body; a page says nothing */
-        bool counts = head->length > 0 && strncmp(head->content_type, "text/html", 9) != 0;
-        return counts ? set_size(f, (uint64_t)head->length, SIZE_OF_HEAD) : 0;
+        bool is_page = strncmp(head->content_type, "text/html", 9) == 0;
+        f->vouched = f->vouched || !is_page;
+        return !is_page && head->length > 0 ? set_size(f, (uint64_t)head->length, SIZE_OF_HEAD) : 0;
     }
     int r = check_head(f, head);
     f->skip = head->status == 206 ? 0 : f->written;
@@ -186,6 +187,7 @@ static int on_head(void *arg, const struct upstream_head *head)
     f->job_error = r;
     if (r < 0)
         return r;
+    f->vouched = true;
     f->givers |= 1U << (head->source % 32);
     gate_lock(&f->gate);
     f->state = FLIGHT_STREAMING;
@@ -292,7 +294,7 @@ static void complete(struct flight *f)
 
 static void ask_for_bytes(struct flight *f)
 {
-    if (f->has_size && f->written == f->size)
+    if (f->has_size && f->written == f->size && f->vouched)
         complete(f);
     else if (f->has_size && f->written > f->size)
         flight_fail(f, -EMSGSIZE, NULL, "the partial file is longer than the blob", BLOBSTORE_DISCARD);
@@ -382,6 +384,10 @@ static void after_sizing(struct flight *f, const struct upstream_result *result)
         flight_fail(f, result->error, result, result->message, BLOBSTORE_KEEP);
     else if (is_passing(f, result->error) && result->status == 0)
         resume(f, result->error, result);
+    else if (!f->vouched && f->has_size && f->written == f->size)
+        flight_fail(f, result->error ? result->error : -EPROTO, result,
+                    result->error ? result->message : "the upstream answered with a page instead of a blob",
+                    BLOBSTORE_KEEP);
     else
         ask_for_bytes(f);
 }
@@ -422,7 +428,7 @@ void flight_start(struct flight *f)
     gate_unlock(&f->gate);
     if (post)
         workers_post(f->all->needs.workers, &f->work);
-    if (f->has_size)
+    if (f->has_size && (f->vouched || f->written < f->size))
         ask_for_bytes(f);
     else
         ask(f, FLIGHT_SIZING, 0);

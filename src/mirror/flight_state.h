@@ -81,6 +81,7 @@ struct flight {
     uint64_t skip;   /* bytes of this answer that are there already */
     uint32_t givers; /* sources whose bytes are in the file, as far as is known */
     uint32_t avoid;  /* sources that gave wrong bytes, or broke off */
+    bool vouched;    /* an upstream has said that it has the blob: to nobody else a whole partial file is shown */
     enum size_source size_source;
     unsigned breaks;       /* since the last progress */
     unsigned full;         /* times that there was no room */

@@ -120,6 +120,7 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->digest = *t->digest;
     f->is_private = t->is_private;
     f->avoid = shunned_sources(fs, t->digest);
+    f->vouched = !privacy_is_needed(fs->needs.privacy);
     f->patience_ms = t->patience_ms;
     f->progressed_at = clock_monotonic_ms();
     f->registry = strdup(t->registry);

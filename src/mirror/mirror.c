@@ -2,6 +2,7 @@
 
 #include "mirror/budgets.h"
 #include "mirror/state.h"
+#include "upstream/upstream.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -16,6 +17,16 @@ static void checkpoint(void *arg, struct blobstore_batch *batch)
 {
     const struct mirror *m = arg;
     budgets_put(m->upstream, batch);
+    if (m->privacy)
+        privacy_checkpoint(m->privacy, batch);
+}
+
+static bool has_accounts(struct mirror *m, const struct config *config)
+{
+    for (size_t i = 0; i < config->registry_count; i++)
+        if (upstream_has_accounts(m->upstream, config->registries[i].name))
+            return true;
+    return false;
 }
 
 static int64_t spend_time(void *arg)
@@ -47,6 +58,7 @@ static int start_parts(struct mirror *m)
         r = recent_create(&m->recent);
     if (r < 0)
         return r;
+    privacy_expect_accounts(m->privacy, has_accounts(m, m->config));
     const struct flights_needs for_flights = {
         .store = m->store,
         .upstream = m->upstream,
@@ -108,6 +120,7 @@ int mirror_reload(struct mirror *m, const struct config *config)
     (void)pthread_rwlock_wrlock(&m->config_lock);
     m->config = config;
     (void)pthread_rwlock_unlock(&m->config_lock);
+    privacy_expect_accounts(m->privacy, has_accounts(m, config));
     recent_forget_all(m->recent);
     evictor_configure(m->evictor, config);
     keeper_hurry(m->keeper);

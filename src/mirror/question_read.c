@@ -63,17 +63,13 @@ static void fail_by_type(struct question *q, int error)
 }
 
 /* Nobody may find under another name what only this repository's friends may see. */
-static int keep_private(struct question *q, const struct digest *digest, const struct manifest *m)
+static int keep_private(struct question *q, const struct digest *digest)
 {
     struct privacy *p = q->all->needs.privacy;
-    if (!q->is_private) {
-        privacy_publish(p, digest);
-        return 0;
-    }
-    int r = privacy_link(p, digest, q->registry, q->repository);
-    for (size_t i = 0; r == 0 && m && i < m->child_count; i++)
-        r = privacy_link(p, &m->children[i].digest, q->registry, q->repository);
-    return r;
+    if (q->is_private)
+        return privacy_link(p, digest, q->registry, q->repository);
+    privacy_publish(p, digest);
+    return 0;
 }
 
 /* Whoever has asked for a manifest asks for its blobs next. The manifests of an index are other platforms'. */
@@ -111,7 +107,7 @@ static int take_manifest(struct question *q, const struct digest *digest, struct
     AUTO(auto_document_unref) struct document *d = NULL;
     r = document_create(&actual, type, q->body.data, q->body.len, &d);
     if (r == 0)
-        r = keep_private(q, &actual, m);
+        r = keep_private(q, &actual);
     if (r < 0)
         return r;
     library_add(q->all->needs.library, d, m, q->registry, q->repository);
@@ -242,7 +238,7 @@ static void finish_list(struct question *q)
     if (r == 0)
         r = digest_of(DIGEST_SHA256, text.data, text.len, &q->pointer.digest);
     if (r == 0)
-        r = keep_private(q, &q->pointer.digest, NULL);
+        r = keep_private(q, &q->pointer.digest);
     if (r == 0)
         r = document_create(&q->pointer.digest, type, text.data, text.len, &q->document);
     if (r < 0) {

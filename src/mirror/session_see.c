@@ -4,6 +4,16 @@
 
 #include <errno.h>
 
+/* Whether an account may have seen more of the repository than everybody may: now, or before it was taken away. */
+static bool may_be_private(struct mirror_session *s)
+{
+    struct mirror *m = s->mirror;
+    bool fresh;
+    return upstream_has_accounts(m->upstream, s->registry) ||
+           (privacy_is_needed(m->privacy) &&
+            visibility_get(m->visibilities, s->registry, s->repository, &fresh) == VISIBILITY_PRIVATE);
+}
+
 /* May the repository be seen, and is what it holds everybody's? 0, MIRROR_WAIT, or s->failure. */
 int session_see(struct mirror_session *s)
 {
@@ -11,7 +21,7 @@ int session_see(struct mirror_session *s)
     bool fresh;
     if (s->seen)
         return 0;
-    if (upstream_has_accounts(m->upstream, s->registry)) {
+    if (may_be_private(s)) {
         enum visibility v = visibility_get(m->visibilities, s->registry, s->repository, &fresh);
         if (!fresh || s->question) {
             int r = session_ask(s, QUESTION_PUBLIC, s->reference, s->deadline, v == VISIBILITY_UNKNOWN && !s->is_open);

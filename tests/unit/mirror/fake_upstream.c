@@ -3,7 +3,9 @@
 #include "scratch.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -20,7 +22,7 @@ struct order {
 };
 
 struct upstream {
-    bool has_accounts; /* set before use */
+    atomic_bool has_accounts;
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t stirred;
@@ -70,8 +72,10 @@ void fake_await_idle(struct upstream *u)
 
 int fake_play_head(struct fake_job *j, const struct upstream_head *head)
 {
+    struct upstream_head h = *head;
+    h.source = j->source;
     j->has_head = true;
-    return j->ended ? j->ended : note_end(j, j->job.callbacks->on_head(j->job.arg, head));
+    return j->ended ? j->ended : note_end(j, j->job.callbacks->on_head(j->job.arg, &h));
 }
 
 int fake_play_body(struct fake_job *j, const void *data, size_t len)
@@ -89,6 +93,8 @@ static void play_done(struct fake_job *j, struct upstream_result *result)
     struct upstream *u = j->upstream;
     if (j->ended)
         result->error = j->ended;
+    if (result->source == 0)
+        result->source = j->source;
     j->job.callbacks->on_done(j->job.arg, result);
     (void)pthread_mutex_lock(&u->lock);
     unlink_job(u, j); /* after what it has led to was submitted: fake_await_idle() */
@@ -267,6 +273,11 @@ struct upstream *fake_start(void)
     return u;
 }
 
+void fake_has_accounts(struct upstream *u, bool has_accounts)
+{
+    u->has_accounts = has_accounts;
+}
+
 unsigned fake_count(struct upstream *u)
 {
     (void)pthread_mutex_lock(&u->lock);
@@ -363,6 +374,15 @@ void fake_done_after(struct fake_job *j, int error, int status, int64_t retry_af
                                  .retry_after_ms = retry_after_ms,
                                  .requests = 1,
                                  .message = "as the test has it"}};
+    (void)give_order(j->upstream, &o);
+}
+
+void fake_done_unasked(struct fake_job *j)
+{
+    struct order o = {
+        .what = ORDER_DONE,
+        .job = j,
+        .result = {.error = -EAGAIN, .retry_after_ms = -1, .message = "no other source is left", .source = UINT_MAX}};
     (void)give_order(j->upstream, &o);
 }
 

@@ -18,10 +18,12 @@ struct fake_job {
     struct fake_job *next;
     int ended; /* what a callback has returned to end it */
     bool is_taken, has_head;
+    unsigned source; /* of the registry's: what head and result say */
 };
 
 struct upstream *fake_start(void);
-unsigned fake_count(struct upstream *u); /* jobs submitted so far */
+void fake_has_accounts(struct upstream *u, bool has_accounts); /* of every registry */
+unsigned fake_count(struct upstream *u);                       /* jobs submitted so far */
 
 bool fake_is_asked(struct upstream *u); /* whether there is a job that nobody has taken */
 
@@ -37,6 +39,8 @@ void fake_tick(struct fake_job *j);
 /* Ends the job, which is gone then; where a callback has ended it already, with that error. */
 void fake_done(struct fake_job *j, int error, int status);
 void fake_done_after(struct fake_job *j, int error, int status, int64_t retry_after_ms);
+/* As the real one does when every source was to be avoided. */
+void fake_done_unasked(struct fake_job *j);
 
 /* One turn of a job, on the upstream's thread; after fake_play_done() the job is gone. */
 typedef void fake_play(struct fake_job *j, void *arg);

@@ -42,6 +42,7 @@ void world_start(void)
 {
     world.store = scratch_store();
     world.upstream = fake_start();
+    fake_has_accounts(world.upstream, world.has_accounts);
     const struct mirror_options options = {.config = &world.config, .store = world.store, .upstream = world.upstream};
     ck_ok(mirror_start(&options, &world.mirror));
 }

@@ -15,6 +15,7 @@
 
 struct world {
     struct config config;
+    bool has_accounts; /* as of the next world_start() */
     struct blobstore *store;
     struct upstream *upstream;
     struct mirror *mirror;

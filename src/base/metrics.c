@@ -103,6 +103,25 @@ static const struct family families[] = {
     [METRIC_BUDGET_BLOCKED_UNTIL] = {"entrepot_budget_blocked_until_timestamp_seconds", GAUGE, SECONDS, true,
                                      .labels = {"registry", "source", "account"},
                                      .help = "The limit was met: no counted request before this time, since 1970."},
+    [METRIC_STORE_BYTES] = {"entrepot_store_bytes", GAUGE, BYTES, .help = "Of all blobs that are stored."},
+    [METRIC_STORE_BLOBS] = {"entrepot_store_blobs", GAUGE, .help = "Blobs that are stored, manifests among them."},
+    [METRIC_STORE_LIMIT] = {"entrepot_store_limit_bytes", GAUGE, BYTES,
+                            .help = "How much may be stored: store.max_size."},
+    [METRIC_STORE_HELD] = {"entrepot_store_held_bytes", GAUGE, BYTES,
+                           .help = "Of blobs that are not stored any more, but still read by a client."},
+    [METRIC_STORE_AVAILABLE] = {"entrepot_store_available_bytes", GAUGE, BYTES,
+                                .help = "What the store's file system has room for, whoever uses it."},
+    [METRIC_EVICTED_IMAGES] = {"entrepot_evicted_images_total", COUNTER,
+                               .help = "Images, and blobs of no image, that went because they were not used for long."},
+    [METRIC_EVICTED_BYTES] = {"entrepot_evicted_bytes_total", COUNTER, BYTES,
+                              .help = "What went with them: manifests and blobs that nothing else needed."},
+    [METRIC_PASSED_BY] = {"entrepot_passed_by_total", COUNTER, .labels = {"registry"},
+                          .help = "Blobs that went to a client past the store, which had no room."},
+    [METRIC_SCRUBBED_BYTES] = {"entrepot_scrubbed_bytes_total", COUNTER, BYTES,
+                               .help = "Bytes that were read to see whether they still are what they should be."},
+    [METRIC_DAMAGED] = {"entrepot_damaged_blobs_total", COUNTER, .labels = {"found"},
+                        .help = "Stored blobs that were not what they should be, by what found them: the scrub, or a "
+                                "client's request."},
 };
 _Static_assert(sizeof(families) / sizeof(families[0]) == METRICS, "each metric has a row");
 

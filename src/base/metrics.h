@@ -44,8 +44,18 @@ enum metric {
     METRIC_BUDGET_REMAINING,     /* registry, source, account */
     METRIC_BUDGET_EMPTY_IN,      /* registry, source, account */
     METRIC_BUDGET_BLOCKED_UNTIL, /* registry, source, account */
+    METRIC_STORE_BYTES,          /* none */
+    METRIC_STORE_BLOBS,          /* none */
+    METRIC_STORE_LIMIT,          /* none */
+    METRIC_STORE_HELD,           /* none */
+    METRIC_STORE_AVAILABLE,      /* none */
+    METRIC_EVICTED_IMAGES,       /* none */
+    METRIC_EVICTED_BYTES,        /* none */
+    METRIC_PASSED_BY,            /* registry */
+    METRIC_SCRUBBED_BYTES,       /* none */
+    METRIC_DAMAGED,              /* found */
 };
-#define METRICS (METRIC_BUDGET_BLOCKED_UNTIL + 1)
+#define METRICS (METRIC_DAMAGED + 1)
 
 #define METRIC_LABELS_MAX 4
 #define METRIC_SERIES_MAX 256

@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 #include "mirror/eldest.h"
 #include "mirror/image.h"
 #include "mirror/library.h"
@@ -125,6 +126,11 @@ static int measure(struct evictor *e, uint64_t *ret_goal)
         goal = least + least / 10 - open;
     if (asked > open && asked - open <= totals.bytes && asked - open > goal)
         goal = asked - open;
+    metrics_set(METRIC_STORE_BYTES, (int64_t)totals.bytes, NO_LABELS);
+    metrics_set(METRIC_STORE_BLOBS, (int64_t)totals.blobs, NO_LABELS);
+    metrics_set(METRIC_STORE_LIMIT, (int64_t)most, NO_LABELS);
+    metrics_set(METRIC_STORE_HELD, (int64_t)held, NO_LABELS);
+    metrics_set(METRIC_STORE_AVAILABLE, (int64_t)available, NO_LABELS);
     *ret_goal = goal;
     return 0;
 }
@@ -221,6 +227,8 @@ static int remove_parts(struct evictor *e, const struct elder *root, const struc
     log_event(LOG_DEBUG, "evicted_image", LOG_S("digest", digest_format(&root->digest, text)),
               LOG_U("blobs", parts->count), LOG_U("bytes", bytes),
               LOG_I("idle_s", (clock_real_ms() - root->used_at) / CLOCK_SECOND));
+    metrics_add(METRIC_EVICTED_IMAGES, 1, NO_LABELS);
+    metrics_add(METRIC_EVICTED_BYTES, (int64_t)bytes, NO_LABELS);
     e->images++;
     e->blobs += parts->count;
     e->freed += bytes;

@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/metrics.h"
 
 #include <errno.h>
 
@@ -51,6 +52,7 @@ static int open_passage(struct mirror_session *s)
               LOG_S("cause", "the store is full"));
     if (r < 0)
         return session_fail(s, -ENOSPC, "the store is full, and too many pass it by");
+    metrics_add(METRIC_PASSED_BY, 1, LABELS(s->registry));
     session_note_outcome(s, true);
     return 0;
 }
@@ -64,7 +66,7 @@ static int step_passage(struct mirror_session *s)
     bool late = clock_monotonic_ms() >= s->deadline;
     r = passage_wait(s->passage, late ? NULL : &s->waiter, s->deadline, &size, &s->failure);
     if (r == MIRROR_WAIT && late)
-        return session_fail(s, -ETIMEDOUT, "the upstream has not begun to send the blob yet");
+        return session_fail_late(s, "the upstream has not begun to send the blob yet");
     if (r == -ECANCELED)
         return session_fail_cut(s);
     return r == 0 ? session_answer(s, MIRROR_FLIGHT, size, blob_type, &s->digest) : r;

@@ -60,7 +60,8 @@ void question_unref(struct question *q)
 
 /* --- answering ---------------------------------------------------------------------------------------------- */
 
-/* Ends the question: whoever waits is told, whoever comes later asks anew. */
+/* Ends the question: whoever comes later asks anew, whoever waits is told. In that order: who has been told and asks
+ * again at once must not be answered with what was true before he asked. */
 static void answer(struct question *q)
 {
     struct questions *qs = q->all;

@@ -173,8 +173,8 @@ int place_walk_partial(const struct place *p, place_partial_fn each, void *arg, 
         if (S_ISREG(st.st_mode) && st.st_size > 0 && st.st_nlink == 1 && parse_partial(e->d_name, &digest) &&
             each(arg, &digest, (uint64_t)st.st_size) == 0) {
             /* It may have been on its way to its place already, and must be writable to go on. */
-            if ((st.st_mode & 0777) != PLACE_PARTIAL_MODE)
-                (void)fchmodat(p->partial, e->d_name, PLACE_PARTIAL_MODE, 0);
+            if ((st.st_mode & 0777) != PLACE_PARTIAL_MODE && fchmodat(p->partial, e->d_name, PLACE_PARTIAL_MODE, 0) < 0)
+                return -errno;
         } else if (unlinkat(p->partial, e->d_name, S_ISDIR(st.st_mode) ? AT_REMOVEDIR : 0) == 0) {
             (*removed)++;
         }

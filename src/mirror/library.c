@@ -291,7 +291,7 @@ static void keep(struct library *l, struct document *d, const struct manifest *m
     a->library = l;
     a->document = document_ref(d);
     a->place_len = registry_len + repository_len;
-    if (a->place_len) {
+    if (registry && repository) {
         memcpy(a->place, registry, registry_len);
         memcpy(a->place + registry_len, repository, repository_len);
     }

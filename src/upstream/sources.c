@@ -85,18 +85,22 @@ static bool is_same_place(const struct source *a, const struct source *b)
     return strcmp(a->url.text, b->url.text) == 0 && strcmp(a->prefix, b->prefix) == 0;
 }
 
-/* The account of the same host that has the most left, where that is known and more. */
-static unsigned richest(const struct sources *s, const struct walk *w, unsigned index, int64_t now)
+/* Another account of the same host, when this one is low: the next that is not, or of which nothing is known; else the
+ * one that has the most left. */
+static unsigned better_off(const struct sources *s, const struct walk *w, unsigned index, int64_t now)
 {
     struct failure ignored;
     int64_t most = standing_left(s->items[index], &w->intent);
     unsigned best = index;
     for (unsigned i = index + 1; i < s->count; i++) {
         const struct source *other = s->items[i];
-        if (is_behind(w, i) || !is_same_place(s->items[index], other))
+        if (is_behind(w, i) || !is_same_place(s->items[index], other) ||
+            standing_look(other, &w->intent, &s->policy, true, now, &ignored) != BUDGET_GO)
             continue;
+        if (!standing_is_low(other, &w->intent, &s->policy))
+            return i;
         int64_t left = standing_left(other, &w->intent);
-        if (left > most && standing_look(other, &w->intent, &s->policy, true, now, &ignored) == BUDGET_GO) {
+        if (left > most) {
             most = left;
             best = i;
         }
@@ -131,7 +135,7 @@ static enum budget_verdict choose_among(const struct sources *s, struct walk *w,
         *ret_index = i;
         if (verdict == BUDGET_GO && intent_is_counted(&w->intent) && !source->sibling &&
             standing_is_low(source, &w->intent, &s->policy))
-            *ret_index = richest(s, w, i, now);
+            *ret_index = better_off(s, w, i, now);
         return verdict;
     }
     return BUDGET_NO;

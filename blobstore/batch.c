@@ -15,7 +15,7 @@
 
 #define BATCH_BYTES (16ULL << 20) /* some 200,000 publishes, or 4,000 records of the largest size */
 
-enum op_kind { OP_PUBLISH, OP_REMOVE, OP_PUT, OP_DELETE };
+enum op_kind { OP_PUBLISH, OP_VERIFIED, OP_REMOVE, OP_PUT, OP_DELETE };
 
 /* In the buffer, followed by key and value. */
 struct op {
@@ -135,6 +135,29 @@ void blobstore_batch_remove(struct blobstore_batch *b, const struct digest *dige
         b->error = add_op(b, &op, NULL, digest);
 }
 
+/* ------------------------------------------------------------------ verified */
+
+struct verified {
+    struct digest digest;
+    int64_t when;
+};
+
+void blobstore_batch_verified(struct blobstore_batch *b, const struct digest *digest, int64_t when)
+{
+    const struct op op = {.kind = OP_VERIFIED, .value_len = sizeof(struct verified)};
+    if (b->error == 0)
+        b->error = add_op(b, &op, NULL, &(struct verified){.digest = *digest, .when = when});
+}
+
+static void apply_verified(struct index_txn *t, const struct verified *v)
+{
+    struct blob_record record;
+    if (catalog_find(t, &v->digest, &record) < 0 || record.verified_at >= v->when)
+        return;
+    record.verified_at = v->when;
+    catalog_put(t, &v->digest, &record);
+}
+
 /* ------------------------------------------------------------------ records */
 
 static int check_lengths(size_t key_len, size_t value_len)
@@ -204,11 +227,16 @@ static void apply(struct index_txn *t, const struct buf *ops)
     for (size_t at = 0; next_op(ops, &at, &op, &key);) {
         const char *value = key + op.key_len;
         struct publish publish;
+        struct verified verified;
         struct digest digest;
         switch (op.kind) {
         case OP_PUBLISH:
             memcpy(&publish, value, sizeof(publish));
             catalog_put(t, &publish.digest, &publish.record);
+            break;
+        case OP_VERIFIED:
+            memcpy(&verified, value, sizeof(verified));
+            apply_verified(t, &verified);
             break;
         case OP_REMOVE:
             memcpy(&digest, value, sizeof(digest));

@@ -57,9 +57,10 @@ void blobstore_close(struct blobstore *store);
 
 struct blobstore_info {
     struct digest digest;
-    uint64_t size;     /* bytes */
-    int64_t stored_at; /* wall clock, ms */
-    int64_t used_at;   /* wall clock, ms; the last touch known */
+    uint64_t size;       /* bytes */
+    int64_t stored_at;   /* wall clock, ms */
+    int64_t used_at;     /* wall clock, ms; the last touch known */
+    int64_t verified_at; /* wall clock, ms; when the bytes were last known to have the digest */
 };
 
 struct blobstore_totals {
@@ -80,6 +81,12 @@ MUST_CHECK int blobstore_list(struct blobstore *store, const struct digest *afte
                               size_t max, size_t *ret_count);
 /* Waits for the disk (a commit). Open descriptors stay good. */
 MUST_CHECK int blobstore_remove(struct blobstore *store, const struct digest *digest);
+/* What the last stop may have touched, since it was not orderly: blobs verified before this time (wall clock, ms). 0:
+ * it was. */
+int64_t blobstore_doubted_before(const struct blobstore *store);
+/* The bytes that `fd`, of an earlier blobstore_get(), is open on do not have the digest: the record goes, then the
+ * file, into quarantine. 0: so it was done. -ENOENT: not stored any more, or by another file. Waits for the disk. */
+MUST_CHECK int blobstore_condemn(struct blobstore *store, const struct digest *digest, int fd);
 /* Notes that the blob was used now; in memory, cheap, written by the next blobstore_flush_touches(), lossy in a crash.
  */
 void blobstore_touch(struct blobstore *store, const struct digest *digest);
@@ -160,6 +167,8 @@ void blobstore_batch_delete(struct blobstore_batch *b, enum blobstore_table tabl
 /* Removes a blob (not one that this batch publishes): the record goes with the commit, the file right after. Open
  * descriptors stay good. What is not stored need not be removed. */
 void blobstore_batch_remove(struct blobstore_batch *b, const struct digest *digest);
+/* The bytes of the stored blob were seen to have the digest, by a reading that began at `when` (wall clock, ms). */
+void blobstore_batch_verified(struct blobstore_batch *b, const struct digest *digest, int64_t when);
 /* Waits for the disk; frees the batch whatever it returns. */
 MUST_CHECK int blobstore_batch_commit(struct blobstore_batch *b);
 /* Frees the batch; what was published in it stays as a file without a record, found by the next start. Accepts NULL. */

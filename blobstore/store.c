@@ -5,6 +5,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define DEFAULT_READERS 512
 #define MIN_MAP_SIZE (1ULL << 20)
@@ -130,6 +131,7 @@ int blobstore_open(const struct blobstore_options *options, struct blobstore **r
     }
     if (r < 0)
         return r;
+    store->doubted_before = report.clean ? 0 : clock_real_ms();
     *ret_report = report;
     *ret_store = TAKE_PTR(store);
     return 0;
@@ -162,8 +164,11 @@ static int64_t last_use(struct blobstore *store, const struct digest *digest, in
 static void fill_info(const struct digest *digest, const struct blob_record *record, int64_t used_at,
                       struct blobstore_info *ret_info)
 {
-    *ret_info = (struct blobstore_info){
-        .digest = *digest, .size = record->size, .stored_at = record->stored_at, .used_at = used_at};
+    *ret_info = (struct blobstore_info){.digest = *digest,
+                                        .size = record->size,
+                                        .stored_at = record->stored_at,
+                                        .used_at = used_at,
+                                        .verified_at = record->verified_at};
 }
 
 int store_find(struct blobstore *store, const struct digest *digest, struct blob_record *ret_record,
@@ -311,6 +316,32 @@ int blobstore_list(struct blobstore *store, const struct digest *after, struct b
     }
     *ret_count = count;
     return 0;
+}
+
+int64_t blobstore_doubted_before(const struct blobstore *store)
+{
+    return store->doubted_before;
+}
+
+static int condemn_locked(struct blobstore *store, const struct digest *digest, int fd)
+{
+    struct blob_record record;
+    int64_t used_at;
+    struct stat st;
+    int r = store_find(store, digest, &record, &used_at);
+    if (r < 0)
+        return r;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    return record.file.inode == st.st_ino ? store_condemn(store, digest) : -ENOENT;
+}
+
+int blobstore_condemn(struct blobstore *store, const struct digest *digest, int fd)
+{
+    (void)pthread_mutex_lock(&store->names);
+    int r = condemn_locked(store, digest, fd);
+    (void)pthread_mutex_unlock(&store->names);
+    return r;
 }
 
 static int remove_locked(struct blobstore *store, const struct digest *digest)

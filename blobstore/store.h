@@ -24,6 +24,7 @@ struct blobstore {
     struct place place;
     struct index *index;
     struct touches *touches;
+    int64_t doubted_before; /* 0: nothing is */
 
     /* any thread */
     atomic_bool untidy;     /* there may be files without a record: to be looked for at the next start */

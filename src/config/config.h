@@ -88,6 +88,9 @@ struct config {
         struct config_room max_size;
         struct config_room min_free; /* 0 bytes: none */
         unsigned low_watermark;      /* percent of max_size */
+        int64_t verify_every_ms;
+        int64_t scrub_interval_ms; /* 0: never */
+        uint64_t scrub_rate;       /* bytes a second */
     } store;
     struct {
         enum config_log_level level;

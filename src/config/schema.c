@@ -243,6 +243,17 @@ static const struct schema_item store_items[] = {
          "tenth more than this is free. 0 leaves it to the disk to be full."},
     {"low_watermark", SCHEMA_COUNT, AT(store.low_watermark), .min = 1, .max = 100, .fallback = "90",
      .doc = "Percent of `max_size` down to which blobs go when they have outgrown it."},
+    {"verify_every", SCHEMA_DURATION, AT(store.verify_every_ms), .min = 0, .max = 3660 * DAY, .fallback = "24h",
+     .doc =
+         "A stored blob that was not read and found right for so long, or since a stop that was not orderly, is read "
+         "through and checked on its way to the next client that wants the whole of it, who does not get the last of "
+         "wrong bytes. All others are sent without being looked at. 0 checks each time."},
+    {"scrub_interval", SCHEMA_DURATION, AT(store.scrub_interval_ms), .min = 0, .max = 3660 * DAY, .fallback = "7d",
+     .doc =
+         "Everything that is stored is read and checked once in so long, slowly, and at once after a stop that was not "
+         "orderly. What is damaged goes into quarantine and is fetched again when it is asked for. 0 never does."},
+    {"scrub_rate", SCHEMA_SIZE, AT(store.scrub_rate), .min = 65536, .max = INT64_MAX, .fallback = "10MiB",
+     .doc = "Bytes a second that are read for it at most: 10 MiB are 6 TB in a week."},
     {NULL}};
 
 static const char *const log_levels[] = {[CONFIG_LOG_ERROR] = "error",

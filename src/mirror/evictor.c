@@ -46,8 +46,10 @@ struct evictor {
     pthread_mutex_t lock;
     struct limits limits; /* under lock */
     atomic_uint_least64_t asked;
+    atomic_bool is_stirred; /* it measures now, and not when it has rested */
     /* of the keeper's thread */
     enum state state;
+    int64_t rests_until;                 /* monotonic ms */
     uint64_t goal, freed, images, blobs; /* of this run: bytes */
     int64_t began;                       /* monotonic ms */
     struct digest_set pinned;
@@ -88,6 +90,7 @@ void evictor_configure(struct evictor *e, const struct config *config)
                                 .min_free = config->store.min_free,
                                 .low_watermark = config->store.low_watermark};
     (void)pthread_mutex_unlock(&e->lock);
+    atomic_store(&e->is_stirred, true);
 }
 
 void evictor_ask(struct evictor *e, uint64_t bytes)
@@ -95,6 +98,7 @@ void evictor_ask(struct evictor *e, uint64_t bytes)
     uint64_t asked = atomic_load(&e->asked);
     while (asked < bytes && !atomic_compare_exchange_weak(&e->asked, &asked, bytes))
         ;
+    atomic_store(&e->is_stirred, true);
 }
 
 /* --- how much is too much ----------------------------------------------------------------------------------- */
@@ -259,6 +263,7 @@ static int64_t rest(struct evictor *e, int64_t ms)
 {
     digest_set_finish(&e->pinned);
     e->state = RESTING;
+    e->rests_until = clock_monotonic_ms() + ms;
     return ms;
 }
 
@@ -314,13 +319,16 @@ static int step(struct evictor *e)
 int64_t evictor_step(struct evictor *e)
 {
     enum state state = e->state;
+    int64_t left = e->rests_until - clock_monotonic_ms();
+    if (state == RESTING && !atomic_exchange(&e->is_stirred, false) && left > 0)
+        return left;
     int r = step(e);
     if (r < 0) {
         log_event(LOG_ERROR, "evict_failed", LOG_S("error", strerrorname_np(-r)));
         return rest(e, LONG_REST_MS);
     }
     if (e->state == RESTING)
-        return REST_MS;
+        return rest(e, REST_MS);
     if (state == SWEEPING && r == 0)
         return rest(e, e->is_helpless ? LONG_REST_MS : REST_MS);
     return 0;

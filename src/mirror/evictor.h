@@ -25,5 +25,5 @@ void evictor_configure(struct evictor *e, const struct config *config);
 /* Room for so many bytes is wanted now, whatever the bounds: it is made at the next steps, unless it cannot be had even
  * by giving up everything. Any thread. */
 void evictor_ask(struct evictor *e, uint64_t bytes);
-/* Does a little of what there is to do, of the keeper's thread; returns for how long (ms) nothing more need be done. */
+/* Does a little, if it is time; of the keeper's thread. Returns for how long (ms) nothing need be done. */
 int64_t evictor_step(struct evictor *e);

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "mirror/damage.h"
 #include "mirror/digest_key.h"
 
 #include <endian.h>
@@ -80,46 +81,12 @@ static int read_all(int fd, char *data, size_t len)
     return 0;
 }
 
-/* What is stored under a digest is another thing: not stored from now on. */
-struct removal {
-    struct keeping keeping;
-    struct blobstore *store;
-    struct digest digest;
-};
-
-/* At once, and not with the batch: the right bytes may come in the same one. */
-static void removal_add(struct keeping *k, struct blobstore_batch *batch)
-{
-    const struct removal *r = (struct removal *)k;
-    (void)batch;
-    int removed = blobstore_remove(r->store, &r->digest);
-    if (removed < 0 && removed != -ENOENT)
-        log_event(LOG_ERROR, "not_removed", LOG_S("error", strerrorname_np(-removed)));
-}
-
-static void removal_done(struct keeping *k, int result)
-{
-    (void)result;
-    free(k);
-}
-
-static void report_damage(struct library *l, const struct digest *digest)
-{
-    char text[DIGEST_TEXT_MAX];
-    log_event(LOG_ERROR, "damaged", LOG_S("digest", digest_format(digest, text)));
-    struct removal *r = malloc(sizeof(*r));
-    if (!r)
-        return;
-    *r = (struct removal){.keeping = {.add = removal_add, .done = removal_done}, .store = l->store, .digest = *digest};
-    keeper_post(l->keeper, &r->keeping);
-}
-
-static int check(struct library *l, const struct digest *digest, const char *data, size_t len)
+static int check(struct library *l, const struct digest *digest, int fd, const char *data, size_t len)
 {
     struct digest actual;
     int r = digest_of(digest->algorithm, data, len, &actual);
     if (r == 0 && !digest_equal(&actual, digest)) {
-        report_damage(l, digest);
+        damage_report(l->keeper, l->store, digest, fd, "request");
         r = -ENOENT;
     }
     return r;
@@ -135,6 +102,8 @@ static int load(struct library *l, const struct digest *digest, struct document 
     AUTO_BUF struct buf type = BUF_INIT(4 * KIB);
     bool has_record = stored_type(l, digest, &type) == 0;
     int r = blobstore_get(l->store, digest, &info, &fd);
+    if (r == -EBADMSG)
+        damage_note(digest, "request");
     if (r < 0)
         return r == -EBADMSG ? -ENOENT : r;
     if (info.size > (has_record ? LIMIT_DOCUMENT : LIMIT_MANIFEST))
@@ -144,7 +113,7 @@ static int load(struct library *l, const struct digest *digest, struct document 
         return -ENOMEM;
     r = read_all(fd, data, info.size);
     if (r == 0)
-        r = check(l, digest, data, info.size);
+        r = check(l, digest, fd, data, info.size);
     if (r < 0)
         return r == -EBADMSG ? -ENOENT : r;
     if (has_record)

@@ -32,7 +32,8 @@ static bool has_accounts(struct mirror *m, const struct config *config)
 static int64_t spend_time(void *arg)
 {
     struct mirror *m = arg;
-    return evictor_step(m->evictor);
+    int64_t evict = evictor_step(m->evictor), scrub = scrubber_step(m->scrubber);
+    return evict < scrub ? evict : scrub;
 }
 
 static int start_parts(struct mirror *m)
@@ -48,6 +49,8 @@ static int start_parts(struct mirror *m)
         r = uses_create(&m->uses);
     if (r == 0)
         r = evictor_create(m->store, m->library, m->uses, &m->evictor);
+    if (r == 0)
+        r = scrubber_create(m->store, m->library, &m->scrubber);
     if (r == 0)
         r = pointers_create(m->store, m->keeper, &m->pointers);
     if (r == 0)
@@ -88,6 +91,7 @@ static int start_parts(struct mirror *m)
     if (r < 0)
         return r;
     evictor_configure(m->evictor, m->config);
+    scrubber_configure(m->scrubber, m->config);
     keeper_employ(m->keeper, spend_time, m);
     return 0;
 }
@@ -123,6 +127,7 @@ int mirror_reload(struct mirror *m, const struct config *config)
     privacy_expect_accounts(m->privacy, has_accounts(m, config));
     recent_forget_all(m->recent);
     evictor_configure(m->evictor, config);
+    scrubber_configure(m->scrubber, config);
     keeper_hurry(m->keeper);
     return 0;
 }
@@ -145,6 +150,7 @@ void mirror_stop(struct mirror *m)
     visibilities_destroy(m->visibilities);
     privacy_destroy(m->privacy);
     pointers_destroy(m->pointers);
+    scrubber_destroy(m->scrubber);
     evictor_destroy(m->evictor);
     uses_destroy(m->uses);
     library_destroy(m->library);

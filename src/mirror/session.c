@@ -1,6 +1,7 @@
 #include "mirror/session_state.h"
 
 #include "base/clock.h"
+#include "mirror/check.h"
 #include "mirror/reference.h"
 
 #include <errno.h>
@@ -84,6 +85,7 @@ static int read_names(struct mirror_session *s, const struct mirror_request *req
     (void)stpcpy(s->registry, name.registry->name);
     (void)stpcpy(s->repository, name.path);
     (void)read_reference(s, request);
+    s->verify_every_ms = config->store.verify_every_ms;
     s->ttl_ms = config_tag_ttl_ms(config, name.registry, s->repository, s->reference);
     s->has_others = name.registry->source_count > 1;
     s->is_open = config_is_open(name.registry, s->repository);
@@ -198,6 +200,7 @@ void mirror_close(struct mirror_session *s)
     question_unref(s->question);
     flight_unref(s->flight);
     passage_close(s->passage);
+    check_close(s->check);
     document_unref(s->document);
     if (s->fd >= 0)
         (void)close(s->fd);

@@ -4,6 +4,9 @@
 #include "base/log.h"
 #include "base/metrics.h"
 
+#include "mirror/check.h"
+#include "mirror/damage.h"
+
 #include <errno.h>
 
 /* A partial file that is being closed is looked for again after this. */
@@ -41,6 +44,50 @@ static int step_cold_blob_head(struct mirror_session *s)
     return session_answer(s, MIRROR_NO_BODY, size, blob_type, &s->digest);
 }
 
+/* --- what was not looked at for long ------------------------------------------------------------------------- */
+
+static bool needs_check(const struct mirror_session *s, const struct blobstore_info *info)
+{
+    int64_t age = clock_real_ms() - info->verified_at;
+    return age >= s->verify_every_ms || age < 0 || info->verified_at < blobstore_doubted_before(s->mirror->store);
+}
+
+/* Says what has been found out. */
+static void tell(struct mirror_session *s, enum check_verdict verdict)
+{
+    if (verdict == CHECK_RIGHT)
+        damage_report_none(s->mirror->keeper, &s->digest, check_began(s->check));
+    else if (verdict == CHECK_WRONG)
+        damage_report(s->mirror->keeper, s->mirror->store, &s->digest, s->fd, "request");
+}
+
+static ssize_t read_checked(struct mirror_session *s, uint64_t offset, void *data, size_t len)
+{
+    enum check_verdict before = check_verdict(s->check);
+    ssize_t n = check_read(s->check, offset, data, len);
+    if (check_verdict(s->check) != before)
+        tell(s, check_verdict(s->check));
+    return n;
+}
+
+/* Of s->fd. 0: answered. -EBADMSG: a small one, which has been looked at, and is wrong. */
+static int answer_checked(struct mirror_session *s, uint64_t size)
+{
+    int r = check_open(&s->digest, s->fd, size, &s->check);
+    if (r < 0)
+        return session_fail(s, r, "no memory");
+    if (size <= FLIGHT_WHOLE) {
+        enum check_verdict verdict = check_finish(s->check);
+        tell(s, verdict);
+        if (verdict == CHECK_WRONG) {
+            check_close(TAKE_PTR(s->check));
+            (void)close(TAKE_FD(s->fd));
+            return -EBADMSG;
+        }
+    }
+    return session_answer(s, MIRROR_FLIGHT, size, blob_type, &s->digest);
+}
+
 /* --- where there is no room to store it ---------------------------------------------------------------------- */
 
 static int open_passage(struct mirror_session *s)
@@ -74,6 +121,8 @@ static int step_passage(struct mirror_session *s)
 
 ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *data, size_t len)
 {
+    if (s->check)
+        return read_checked(s, offset, data, len);
     if (!s->passage) {
         ssize_t n = flight_read(s->flight, &s->waiter, offset, data, len);
         if (n >= 0 || !flight_lacked_room(s->flight) || open_passage(s) < 0)
@@ -170,14 +219,23 @@ static int find_blob(struct mirror_session *s)
 {
     struct blobstore_info info;
     AUTO_CLOSE int fd = -1;
-    if (blobstore_get(s->mirror->store, &s->digest, &info, &fd) < 0)
+    int r = blobstore_get(s->mirror->store, &s->digest, &info, &fd);
+    if (r == -EBADMSG)
+        damage_note(&s->digest, "request");
+    if (r < 0)
         return -ENODATA;
-    int r = session_prove(s, &s->digest);
+    r = session_prove(s, &s->digest);
     s->proving = r == MIRROR_WAIT;
     if (r != 0)
         return r;
     blobstore_touch(s->mirror->store, &s->digest);
     s->fd = TAKE_FD(fd);
+    if (!s->head && needs_check(s, &info)) {
+        r = answer_checked(s, info.size);
+        if (r == -EBADMSG && clock_monotonic_ms() < s->deadline)
+            return session_hold(s, clock_monotonic_ms() + BUSY_PAUSE_MS); /* the keeper takes it away: then a miss */
+        return r == -EBADMSG ? session_fail(s, -EIO, "the stored blob is damaged") : r;
+    }
     (void)session_answer(s, MIRROR_FILE, info.size, blob_type, &s->digest);
     s->answer.fd = s->fd;
     return 0;

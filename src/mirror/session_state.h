@@ -29,6 +29,7 @@ struct mirror_session {
     bool head;
     bool by_digest;
     struct digest digest;
+    int64_t verify_every_ms;
     int64_t page_size, ttl_ms, stale_for_ms, patience_ms;
     int64_t opened, deadline; /* monotonic ms */
     bool only_if_cached, is_open, has_others, stale_while_revalidate, stale_on_absence;
@@ -42,6 +43,7 @@ struct mirror_session {
     bool question_is_mine;
     struct flight *flight;
     bool flight_is_mine;
+    struct check *check;     /* of the file, where it was not looked at for long */
     struct passage *passage; /* instead of the flight, where there is no room */
     bool has_tried_others;
     struct document *document;
@@ -94,7 +96,7 @@ int session_referrers(struct mirror_session *s);
 
 /* session_blob.c */
 int session_blob(struct mirror_session *s);
-/* Its flight, or a passage. */
+/* Its flight, a passage, or a file that is checked. */
 ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *data, size_t len);
 
 /* session.c */

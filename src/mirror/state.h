@@ -15,6 +15,7 @@
 #include "mirror/privacy.h"
 #include "mirror/question.h"
 #include "mirror/recent.h"
+#include "mirror/scrubber.h"
 #include "mirror/uses.h"
 #include "mirror/visibility.h"
 #include "mirror/workers.h"
@@ -31,6 +32,7 @@ struct mirror {
     struct library *library;
     struct uses *uses;
     struct evictor *evictor;
+    struct scrubber *scrubber;
     struct pointers *pointers;
     struct privacy *privacy;
     struct visibilities *visibilities;

@@ -411,6 +411,81 @@ START_TEST(touches_without_end_do_not_make_the_index_grow)
 }
 END_TEST
 
+START_TEST(a_condemned_blob_goes_to_quarantine_unless_another_file_has_its_place)
+{
+    struct blobstore *store = helper_open(NULL);
+    const struct digest digest = helper_store(store, 0);
+    struct blobstore_info info;
+    int fd, later;
+    ck_ok(blobstore_get(store, &digest, &info, &fd));
+    ck_ok(blobstore_condemn(store, &digest, fd));
+    ck_assert(!helper_has(store, 0));
+    ck_assert_uint_eq(helper_count(helper_path("quarantine")), 1);
+    ck_assert_int_eq(blobstore_condemn(store, &digest, fd), -ENOENT);
+    (void)helper_store(store, 0);
+    ck_assert_int_eq(blobstore_condemn(store, &digest, fd), -ENOENT); /* that is the old file */
+    ck_assert(helper_has(store, 0));
+    ck_ok(blobstore_get(store, &digest, &info, &later));
+    ck_ok(blobstore_condemn(store, &digest, later));
+    ck_assert(!helper_has(store, 0));
+    ck_ok(close(fd));
+    ck_ok(close(later));
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(when_a_blob_was_verified_is_kept_and_never_goes_back)
+{
+    struct blobstore *store = helper_open(NULL);
+    const struct digest digest = helper_store(store, 0), never = helper_digest(1);
+    struct blobstore_info info, after;
+    struct blobstore_totals before_totals, after_totals;
+    struct blobstore_batch *b;
+    ck_ok(blobstore_stat(store, &digest, &info));
+    ck_assert_int_eq(info.verified_at, info.stored_at);
+    ck_ok(blobstore_totals(store, &before_totals));
+    ck_ok(blobstore_batch_begin(store, &b));
+    blobstore_batch_verified(b, &digest, info.stored_at + 1000);
+    blobstore_batch_verified(b, &digest, info.stored_at + 500);
+    blobstore_batch_verified(b, &never, info.stored_at + 500);
+    ck_ok(blobstore_batch_commit(b));
+    ck_assert_int_eq(blobstore_stat(store, &never, &after), -ENOENT);
+    blobstore_close(store);
+    store = helper_open(NULL);
+    ck_ok(blobstore_stat(store, &digest, &after));
+    ck_assert_int_eq(after.verified_at, info.stored_at + 1000);
+    ck_assert_int_eq(after.stored_at, info.stored_at);
+    ck_ok(blobstore_totals(store, &after_totals));
+    ck_assert_uint_eq(after_totals.bytes, before_totals.bytes);
+    ck_assert_uint_eq(after_totals.blobs, before_totals.blobs);
+    ck_assert(helper_has(store, 0));
+    blobstore_close(store);
+}
+END_TEST
+
+static void store_one(struct blobstore *store)
+{
+    (void)helper_store(store, 0);
+}
+
+START_TEST(what_an_unclean_stop_may_have_touched_is_doubted)
+{
+    const struct digest digest = helper_digest(0);
+    struct blobstore_info info;
+    struct blobstore *store = helper_open(NULL);
+    ck_assert_int_eq(blobstore_doubted_before(store), 0); /* a new one */
+    blobstore_close(store);
+    helper_crash_after(store_one);
+    store = helper_open(NULL);
+    ck_ok(blobstore_stat(store, &digest, &info));
+    ck_assert_int_ge(blobstore_doubted_before(store), info.verified_at);
+    blobstore_close(store);
+    store = helper_open(NULL);
+    ck_assert_int_eq(blobstore_doubted_before(store), 0);
+    blobstore_close(store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("store");
@@ -429,6 +504,9 @@ int main(void)
     tcase_add_loop_test(tc, a_file_that_is_not_the_one_that_was_published_is_damaged_once_and_then_not_stored, 0,
                         DAMAGES);
     tcase_add_test(tc, quarantine_is_bounded_and_the_oldest_goes_first);
+    tcase_add_test(tc, a_condemned_blob_goes_to_quarantine_unless_another_file_has_its_place);
+    tcase_add_test(tc, when_a_blob_was_verified_is_kept_and_never_goes_back);
+    tcase_add_test(tc, what_an_unclean_stop_may_have_touched_is_doubted);
     tcase_add_test(tc, a_touch_is_known_at_once);
     tcase_add_test(tc, a_use_is_written_where_the_written_one_is_an_hour_off_and_not_before);
     tcase_add_test(tc, closing_writes_the_touches);

@@ -55,6 +55,8 @@ START_TEST(an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine)
     ck_assert_int_eq(c->server.drain_timeout_ms, 25000);
     ck_assert_str_eq(c->store.path, "./var");
     ck_assert(c->store.max_size.percent == 90 && c->store.min_free.percent == 5 && c->store.low_watermark == 90);
+    ck_assert(c->store.verify_every_ms == DAY && c->store.scrub_interval_ms == 7 * DAY);
+    ck_assert_uint_eq(c->store.scrub_rate, 10 * MIB);
     ck_assert(c->log.level == CONFIG_LOG_INFO && c->log.format == CONFIG_LOG_TEXT);
     ck_assert_int_eq(c->tags.ttl_ms, 5 * MINUTE);
     ck_assert_uint_eq(c->tags.rule_count, 0);

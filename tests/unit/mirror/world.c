@@ -61,6 +61,7 @@ void world_setup(void)
     scratch_setup();
     world.config = (struct config){
         .server = {.answer_timeout_ms = PATIENCE_MS},
+        .store = {.verify_every_ms = 24 * 60 * CLOCK_MINUTE},
         .upstream = {.flight_timeout_ms = PATIENCE_MS},
         .tags = {.ttl_ms = 300 * CLOCK_SECOND, .stale_for_ms = 3600 * CLOCK_SECOND},
         .registries = registries,

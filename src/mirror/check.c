@@ -14,21 +14,19 @@ struct check {
     int64_t began;
     enum check_verdict verdict;
     struct digest_state *hash;
-    uint64_t held_from;          /* where what is held back begins */
-    char held[FLIGHT_HOLD_BACK]; /* the very bytes that were hashed */
+    uint64_t held_from; /* where what is held back begins */
+    char *held;         /* from there on: the very bytes that were hashed; NULL before they are read */
 };
 
 int check_open(const struct digest *digest, int fd, uint64_t size, struct check **ret_check)
 {
-    struct check *c = malloc(sizeof(*c));
+    struct check *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
     c->digest = *digest;
     c->fd = fd;
     c->size = size;
-    c->hashed = 0;
     c->began = clock_real_ms();
-    c->verdict = CHECK_OPEN;
     c->held_from = size > FLIGHT_HOLD_BACK ? size - FLIGHT_HOLD_BACK : 0;
     int r = digest_begin(digest->algorithm, &c->hash);
     if (r < 0) {
@@ -48,39 +46,46 @@ static ssize_t read_at(const struct check *c, uint64_t offset, void *data, size_
     return n > 0 ? n : -EIO; /* shorter than it was published, or not to be read */
 }
 
-/* The next bytes of the file, hashed. */
+/* The next bytes of the file, hashed; else the verdict is set, and the result -EIO. */
 static ssize_t read_next(struct check *c, void *data, size_t len)
 {
     ssize_t n = read_at(c, c->hashed, data, len);
-    if (n < 0 || digest_update(c->hash, data, (size_t)n) < 0)
+    if (n < 0)
+        c->verdict = CHECK_WRONG;
+    else if (digest_update(c->hash, data, (size_t)n) < 0)
+        c->verdict = CHECK_FAILED;
+    if (c->verdict != CHECK_OPEN)
         return -EIO;
     c->hashed += (uint64_t)n;
     return n;
 }
 
-/* Everything before it has been hashed: what is held back, and the verdict. */
-static bool is_right(struct check *c)
+/* Everything before it has been hashed: reads what is held back, and sets the verdict. */
+static void conclude(struct check *c)
 {
     struct digest actual;
-    while (c->hashed < c->size)
-        if (read_next(c, c->held + (c->hashed - c->held_from), (size_t)(c->size - c->hashed)) < 0)
-            return false;
-    return digest_end(c->hash, &actual) == 0 && digest_equal(&actual, &c->digest);
+    c->held = malloc((size_t)(c->size - c->held_from) + 1);
+    if (!c->held)
+        c->verdict = CHECK_FAILED;
+    while (c->verdict == CHECK_OPEN && c->hashed < c->size)
+        (void)!read_next(c, c->held + (c->hashed - c->held_from), (size_t)(c->size - c->hashed)); /* it has set it */
+    if (c->verdict != CHECK_OPEN)
+        return;
+    if (digest_end(c->hash, &actual) < 0)
+        c->verdict = CHECK_FAILED;
+    else
+        c->verdict = digest_equal(&actual, &c->digest) ? CHECK_RIGHT : CHECK_WRONG;
 }
 
 ssize_t check_read(struct check *c, uint64_t offset, void *data, size_t len)
 {
     if (c->verdict == CHECK_OPEN && offset != c->hashed)
         c->verdict = CHECK_LEFT;
-    if (c->verdict == CHECK_OPEN && offset < c->held_from) {
-        ssize_t n = read_next(c, data, len < c->held_from - offset ? len : (size_t)(c->held_from - offset));
-        if (n < 0)
-            c->verdict = CHECK_WRONG;
-        return n;
-    }
+    if (c->verdict == CHECK_OPEN && offset < c->held_from)
+        return read_next(c, data, len < c->held_from - offset ? len : (size_t)(c->held_from - offset));
     if (c->verdict == CHECK_OPEN)
-        c->verdict = is_right(c) ? CHECK_RIGHT : CHECK_WRONG;
-    if (c->verdict == CHECK_WRONG)
+        conclude(c);
+    if (c->verdict == CHECK_WRONG || c->verdict == CHECK_FAILED)
         return -EIO;
     if (len > c->size - offset)
         len = (size_t)(c->size - offset);
@@ -96,7 +101,7 @@ enum check_verdict check_finish(struct check *c)
     while (c->verdict == CHECK_OPEN && c->hashed < c->held_from)
         (void)!check_read(c, c->hashed, block, sizeof(block)); /* the verdict tells */
     if (c->verdict == CHECK_OPEN)
-        c->verdict = is_right(c) ? CHECK_RIGHT : CHECK_WRONG;
+        conclude(c);
     return c->verdict;
 }
 
@@ -115,5 +120,6 @@ void check_close(struct check *c)
     if (!c)
         return;
     digest_destroy(c->hash);
+    free(c->held);
     free(c);
 }

@@ -13,15 +13,16 @@
 struct check;
 
 enum check_verdict {
-    CHECK_OPEN,  /* it is being read */
-    CHECK_RIGHT, /* read to its end: the bytes have the digest */
-    CHECK_WRONG, /* they do not, or cannot be read: nothing more comes of it */
-    CHECK_LEFT,  /* not read from the first byte on: nobody knows */
+    CHECK_OPEN,   /* it is being read */
+    CHECK_RIGHT,  /* read to its end: the bytes have the digest */
+    CHECK_WRONG,  /* they do not, or cannot be read: nothing more comes of it */
+    CHECK_FAILED, /* there was no memory: nothing more comes of it, and nobody knows */
+    CHECK_LEFT,   /* not read from the first byte on: nobody knows */
 };
 
 /* `fd` is the caller's and stays open. */
 MUST_CHECK int check_open(const struct digest *digest, int fd, uint64_t size, struct check **ret_check);
-/* > 0 bytes of the file at `offset` < size; -EIO: it is wrong. */
+/* > 0 bytes of the file at `offset` < size; -EIO: nothing more comes. */
 MUST_CHECK ssize_t check_read(struct check *c, uint64_t offset, void *data, size_t len);
 /* Reads on, to the last bytes, which are kept; for files that are small. */
 enum check_verdict check_finish(struct check *c);

@@ -124,8 +124,12 @@ static int open_blob(struct scrubber *s, const struct digest *digest)
 static int end_blob(struct scrubber *s, bool is_read)
 {
     struct digest actual;
-    bool is_right = is_read && digest_end(s->hash, &actual) == 0 && digest_equal(&actual, &s->info.digest);
-    if (is_right) {
+    int r = is_read ? digest_end(s->hash, &actual) : 0;
+    if (r < 0) {
+        close_blob(s); /* nobody knows: the next round */
+        return r;
+    }
+    if (is_read && digest_equal(&actual, &s->info.digest)) {
         s->verified[s->verified_count++] = (struct verified){s->info.digest, s->began};
         s->round_blobs++;
     } else if (damage_condemn(s->store, &s->info.digest, s->fd, "scrub") == 0) {

@@ -79,6 +79,8 @@ static int answer_checked(struct mirror_session *s, uint64_t size)
     if (size <= FLIGHT_WHOLE) {
         enum check_verdict verdict = check_finish(s->check);
         tell(s, verdict);
+        if (verdict == CHECK_FAILED)
+            return session_fail(s, -ENOMEM, "no memory");
         if (verdict == CHECK_WRONG) {
             check_close(TAKE_PTR(s->check));
             (void)close(TAKE_FD(s->fd));

@@ -34,7 +34,8 @@ static bool may_be_stale(const struct mirror_session *s, int error)
     int64_t age = clock_real_ms() - s->pointer.checked_at;
     if (error == -ECANCELED || (error == -ENOENT && !s->stale_on_absence))
         return false;
-    return age < s->stale_for_ms; /* a clock that was set back is no reason not to serve */
+    /* a clock that was set back is no reason not to serve */
+    return s->stale_for_ms > 0 && age < s->stale_for_ms;
 }
 
 /* Asks without waiting for it; what comes of it is for the next who asks. */
@@ -60,7 +61,7 @@ static int resolve(struct mirror_session *s, enum pointer_kind pointer_kind, enu
         s->resolved = true;
         return 0;
     }
-    if (known && s->stale_while_revalidate && may_be_stale(s, 0)) {
+    if (known && !s->question && s->stale_while_revalidate && may_be_stale(s, 0)) {
         revalidate_behind(s, question_kind);
         serve_stale(s);
         s->resolved = true;

@@ -355,9 +355,8 @@ static const struct {
 START_TEST(a_look_that_fails_shows_it_to_nobody)
 {
     struct client c;
-    world.config.server.answer_timeout_ms = 100;
     ck_assert(!step(&c, MIRROR_MANIFEST, false, SECRET, "latest"));
-    fake_done(expect_look(SECRET), failures[_i].error, failures[_i].status);
+    fake_done_after(expect_look(SECRET), failures[_i].error, failures[_i].status, CLOCK_MINUTE);
     ck_assert_int_ge(client_answer(&c)->status, 400);
     client_close(&c);
     ck_assert_uint_eq(fake_count(world.upstream), 1); /* nothing else was asked */
@@ -447,9 +446,8 @@ START_TEST(nor_while_nobody_can_say)
 {
     struct client c;
     store_secrets();
-    world.config.server.answer_timeout_ms = 100;
     ck_assert(!step(&c, MIRROR_BLOB, false, PUBLIC, blob.name));
-    fake_done(expect(PUBLIC, false, UPSTREAM_BLOB, true, blob.name), -EHOSTUNREACH, 0);
+    fake_done_after(expect(PUBLIC, false, UPSTREAM_BLOB, true, blob.name), -EHOSTUNREACH, 0, CLOCK_MINUTE);
     client_expect_error(&c, 503, "UNAVAILABLE");
     client_close(&c);
 }
@@ -649,7 +647,6 @@ START_TEST(what_a_private_flight_has_left_whole_is_not_served_under_another_name
     struct client c;
     leave_whole_partial();
     ck_assert(!step(&c, MIRROR_BLOB, false, PUBLIC, blob.name));
-    world.config.server.answer_timeout_ms = 100;
     fake_done(expect(PUBLIC, false, UPSTREAM_BLOB, true, blob.name), no_proofs[_i].error, no_proofs[_i].status);
     world_settle();
     ck_assert_int_eq(scratch_count("partial"), 1); /* it may be somebody's yet */

@@ -174,13 +174,11 @@ static int join(struct flights *fs, const struct flight_target *t, bool is_prefe
     (void)pthread_mutex_unlock(&fs->lock);
     if (r < 0)
         return r;
-    if (mine && is_prefetch) {
-        f->is_prefetch = true;
-        fs->prefetching++;
-        metrics_add(METRIC_FLIGHTS_PREFETCHED, 1, LABELS(t->registry));
-    }
     if (mine) {
         metrics_add(METRIC_FLIGHTS_STARTED, 1, LABELS(t->registry));
+        f->is_prefetch = is_prefetch;
+        if (is_prefetch)
+            metrics_add(METRIC_FLIGHTS_PREFETCHED, 1, LABELS(t->registry));
         metrics_add(METRIC_FLIGHTS_ACTIVE, 1, NO_LABELS);
         flight_start(f);
     }
@@ -201,9 +199,13 @@ void flight_prefetch(struct flights *fs, const struct flight_target *t, unsigned
     struct flight *f;
     bool mine;
     flight_key(t, key);
-    if (fs->prefetching >= most || recent_get(fs->needs.recent, key, &failure) || join(fs, t, true, &mine, &f) < 0)
+    if (recent_get(fs->needs.recent, key, &failure))
         return;
-    flight_unref(f);
+    bool begins = fs->prefetching++ < most && join(fs, t, true, &mine, &f) == 0;
+    if (!begins || !mine)
+        fs->prefetching--;
+    if (begins)
+        flight_unref(f);
 }
 
 /* --- readers ------------------------------------------------------------------------------------------------ */

@@ -266,7 +266,7 @@ static void ask(struct flight *f, enum flight_state state, int64_t delay_ms)
         .object = UPSTREAM_BLOB,
         .reference = digest_format(&f->digest, digest),
         .head = state == FLIGHT_SIZING,
-        .avoid = f->avoid,
+        .avoid = f->shunned | f->avoid,
         .offset = state == FLIGHT_SIZING ? 0 : f->written,
         .delay_ms = delay_ms,
         .callbacks = &callbacks,
@@ -309,6 +309,16 @@ static bool is_passing(const struct flight *f, int error)
     return failure_is_passing(&failure) || (f->written > 0 && error == -EPROTO);
 }
 
+/* Twice without a byte in between: others may do better, and after them it may again. Where nobody else was left to be
+ * asked, wrong bytes are no reason any more. */
+static void turn_elsewhere(struct flight *f, unsigned source)
+{
+    bool is_known = source < 32;
+    if (!is_known)
+        f->shunned = 0;
+    f->avoid = f->has_others && is_known && !f->avoid ? 1U << source : 0;
+}
+
 /* Asks again for what is missing, unless that has been tried for too long. */
 static void resume(struct flight *f, int error, const struct upstream_result *result)
 {
@@ -320,8 +330,8 @@ static void resume(struct flight *f, int error, const struct upstream_result *re
     }
     if (pause < result->retry_after_ms)
         pause = result->retry_after_ms;
-    if (f->breaks++ > 0) /* twice without a byte in between: others may do better, and after them all may again */
-        f->avoid = f->avoid || result->source >= 32 ? 0 : 1U << result->source;
+    if (f->breaks++ > 0)
+        turn_elsewhere(f, result->source);
     int64_t now = clock_monotonic_ms();
     gate_lock(&f->gate);
     f->trouble = (struct failure){.error = error, .status = result->status, .until = now + pause};
@@ -339,7 +349,8 @@ static void resume(struct flight *f, int error, const struct upstream_result *re
 static void fail_by_length(struct flight *f, const struct upstream_result *result, const char *message)
 {
     uint32_t last = result->source < 32 ? 1U << result->source : 0;
-    flights_shun(f->all, &f->digest, f->givers | last);
+    if (f->has_others)
+        flights_shun(f->all, &f->digest, f->givers | last);
     flight_fail(f, -EPROTO, result, message, BLOBSTORE_DISCARD);
 }
 

@@ -38,6 +38,7 @@ struct flight_target {
     const char *registry, *repository;
     const struct digest *digest;
     bool is_private;     /* its bytes are for this repository only: such a flight is joined under its name alone */
+    bool has_others;     /* the registry has more than one source */
     int64_t patience_ms; /* it fails when it makes no progress for so long */
 };
 

@@ -70,7 +70,7 @@ struct flight {
     /* set at create */
     struct digest digest;
     char *registry, *repository;
-    bool is_private, is_prefetch;
+    bool is_private, is_prefetch, has_others;
     int64_t patience_ms;
     int fd; /* the partial file; the blob itself once it is published */
 
@@ -78,10 +78,11 @@ struct flight {
     struct blobstore_writer *writer;
     char *gathered; /* FLIGHT_GATHER bytes, while a job is under way */
     size_t gathered_len;
-    uint64_t skip;   /* bytes of this answer that are there already */
-    uint32_t givers; /* sources whose bytes are in the file, as far as is known */
-    uint32_t avoid;  /* sources that gave wrong bytes, or broke off */
-    bool vouched;    /* an upstream has said that it has the blob: to nobody else a whole partial file is shown */
+    uint64_t skip;    /* bytes of this answer that are there already */
+    uint32_t givers;  /* sources whose bytes are in the file, as far as is known */
+    uint32_t shunned; /* sources that gave wrong bytes to an earlier flight */
+    uint32_t avoid;   /* the source that has broken off twice */
+    bool vouched;     /* an upstream has said that it has the blob: to nobody else a whole partial file is shown */
     enum size_source size_source;
     unsigned breaks;       /* since the last progress */
     unsigned full;         /* times that there was no room */

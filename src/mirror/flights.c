@@ -119,7 +119,8 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->work.run = flight_hash;
     f->digest = *t->digest;
     f->is_private = t->is_private;
-    f->avoid = shunned_sources(fs, t->digest);
+    f->has_others = t->has_others;
+    f->shunned = t->has_others ? shunned_sources(fs, t->digest) : 0;
     f->vouched = !privacy_is_needed(fs->needs.privacy);
     f->patience_ms = t->patience_ms;
     f->progressed_at = clock_monotonic_ms();
@@ -175,10 +176,10 @@ static int join(struct flights *fs, const struct flight_target *t, bool is_prefe
     if (r < 0)
         return r;
     if (mine) {
-        metrics_add(METRIC_FLIGHTS_STARTED, 1, LABELS(t->registry));
         f->is_prefetch = is_prefetch;
         if (is_prefetch)
             metrics_add(METRIC_FLIGHTS_PREFETCHED, 1, LABELS(t->registry));
+        metrics_add(METRIC_FLIGHTS_STARTED, 1, LABELS(t->registry));
         metrics_add(METRIC_FLIGHTS_ACTIVE, 1, NO_LABELS);
         flight_start(f);
     }

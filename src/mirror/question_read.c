@@ -3,6 +3,7 @@
 #include "base/clock.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
 
 /* A broken answer is asked for again so often, after so long (with chance in it). */
@@ -55,8 +56,23 @@ static int check_type(const char *content_type)
     return strncmp(content_type, "text/html", 9) == 0 ? -EPROTO : 0;
 }
 
-static void fail_by_type(struct question *q, int error)
+/* A wrong manifest of one source may be right at another. */
+static bool try_elsewhere(struct question *q, int error)
 {
+    if (!q->has_others || (error != -EBADMSG && error != -EPROTO) || q->result.source >= 32 ||
+        q->avoid & 1U << q->result.source)
+        return false;
+    q->avoid |= 1U << q->result.source;
+    q->wrong = error;
+    question_ask(q, 0);
+    return true;
+}
+
+/* A page, or what is not supported. */
+static void refuse_type(struct question *q, int error)
+{
+    if (try_elsewhere(q, error))
+        return;
     question_fail(q, error,
                   error == -ENOTSUP ? "the upstream has only Docker's schema 1 of this manifest"
                                     : "the upstream answered with a page instead of a manifest");
@@ -78,6 +94,7 @@ static void prefetch(struct question *q, const struct manifest *m)
     struct flight_target target = {.registry = q->registry,
                                    .repository = q->repository,
                                    .is_private = q->is_private,
+                                   .has_others = q->has_others,
                                    .patience_ms = q->patience_ms};
     for (size_t i = 0; m && q->prefetch > 0 && i < m->child_count; i++) {
         const struct manifest_child *c = &m->children[i];
@@ -117,17 +134,6 @@ static int take_manifest(struct question *q, const struct digest *digest, struct
     return 0;
 }
 
-/* A wrong manifest of one source may be right at another. */
-static bool try_elsewhere(struct question *q, int error)
-{
-    if (!q->has_others || (error != -EBADMSG && error != -EPROTO) || q->result.source >= 32 ||
-        q->avoid & 1U << q->result.source)
-        return false;
-    q->avoid |= 1U << q->result.source;
-    question_ask(q, 0);
-    return true;
-}
-
 static void fail_manifest(struct question *q, int error)
 {
     const char *message = error == -EBADMSG   ? "the upstream's manifest does not have the digest it should have"
@@ -159,7 +165,7 @@ static void read_tag_head(struct question *q)
         return;
     }
     if (r < 0) {
-        fail_by_type(q, r);
+        refuse_type(q, r);
         return;
     }
     if (digest_parse(q->digest_text, strlen(q->digest_text), &q->pointer.digest) < 0 ||
@@ -194,7 +200,7 @@ static void read_manifest(struct question *q)
     }
     int r = check_type(q->content_type);
     if (r < 0) {
-        fail_by_type(q, r);
+        refuse_type(q, r);
         return;
     }
     r = take_manifest(q, wanted.algorithm == DIGEST_NONE ? NULL : &wanted, &actual);
@@ -355,6 +361,10 @@ void question_read(struct work *work)
     }
     if (q->kind == QUESTION_PUBLIC) {
         read_public(q);
+        return;
+    }
+    if (q->wrong && q->result.error && q->result.source == UINT_MAX) { /* nobody else is left */
+        fail_manifest(q, q->wrong);
         return;
     }
     switch (q->step) {

@@ -43,6 +43,7 @@ struct question {
     enum step step;
     unsigned attempts, pages;
     uint32_t avoid;               /* sources whose manifest was wrong */
+    int wrong;                    /* in which way the last of them was */
     struct buf body, query, next; /* query of the page now asked for, of the one after it */
     struct listing *listing;
     struct upstream_result result;

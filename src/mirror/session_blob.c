@@ -21,6 +21,7 @@ static struct flight_target flight_target(const struct mirror_session *s)
         .repository = s->repository,
         .digest = &s->digest,
         .is_private = s->is_private,
+        .has_others = s->has_others,
         .patience_ms = s->patience_ms,
     };
 }

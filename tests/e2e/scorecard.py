@@ -196,7 +196,8 @@ ROWS = (
     Row("503 to everything", fault("status", code=503), MARKED, LATER),
     Row("a page of HTML with 200", fault("html"), MARKED, BROKEN),
     Row("connection refused", lambda hub: hub.refuse(), MARKED, LATER),
-    Row("connection reset", fault("drop"), MARKED, LATER),
+    # a connection that was kept alive and is reset is tried once more on a new one, by every attempt
+    Row("connection reset", fault("drop"), MARKED, LATER, most=(8, 16)),
     Row("accepts, and never answers", fault("hang"), MARKED, LATER),
     Row("its name does not resolve, after a restart", lambda hub: None, MARKED, LATER,
         moves=lambda hub: "http://registry.invalid"),

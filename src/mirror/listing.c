@@ -83,6 +83,13 @@ int listing_add_tags(struct listing *l, const char *page, size_t len)
     return add_page(l, page, len, "tags", is_tag);
 }
 
+void listing_each_tag(const struct listing *l, void (*fn)(void *arg, const char *tag), void *arg)
+{
+    size_t at;
+    const json_t *tag;
+    json_array_foreach(l->entries, at, tag) fn(arg, json_string_value(tag));
+}
+
 int listing_add_referrers(struct listing *l, const char *page, size_t len)
 {
     return add_page(l, page, len, "manifests", is_descriptor);

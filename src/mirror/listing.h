@@ -19,6 +19,8 @@ void listing_destroy(struct listing *l); /* accepts NULL */
 /* Adds a page; -EINVAL: it is none, -EFBIG: too many entries. */
 MUST_CHECK int listing_add_tags(struct listing *l, const char *page, size_t len);
 MUST_CHECK int listing_add_referrers(struct listing *l, const char *page, size_t len);
+/* Calls `fn` for every tag that was added. */
+void listing_each_tag(const struct listing *l, void (*fn)(void *arg, const char *tag), void *arg);
 /* The document: tags sorted as bytes, each once; referrers in the order they came in. */
 MUST_CHECK int listing_write_tags(struct listing *l, const char *repository, struct buf *document);
 MUST_CHECK int listing_write_referrers(struct listing *l, struct buf *document);

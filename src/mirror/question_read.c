@@ -234,6 +234,19 @@ static void read_size(struct question *q)
     }
 }
 
+/* A tag that is listed is there, however short ago it was not. */
+static void forget_absence(void *arg, const char *tag)
+{
+    const struct question *q = arg;
+    const struct question_target target = {
+        .kind = QUESTION_TAG, .registry = q->registry, .repository = q->repository, .reference = tag};
+    char key[RECENT_KEY_MAX];
+    struct failure failure;
+    question_key(&target, key);
+    if (recent_get(q->all->needs.recent, key, &failure) && failure_is_absence(&failure))
+        recent_forget(q->all->needs.recent, key);
+}
+
 /* The list is whole: it becomes a document of its own, which the pointer names. */
 static void finish_list(struct question *q)
 {
@@ -241,6 +254,8 @@ static void finish_list(struct question *q)
     bool is_tags = q->kind == QUESTION_TAGS_LIST;
     int r = is_tags ? listing_write_tags(q->listing, q->repository, &text) : listing_write_referrers(q->listing, &text);
     const char *type = is_tags ? MEDIA_TYPE_JSON : MEDIA_TYPE_OCI_INDEX;
+    if (is_tags)
+        listing_each_tag(q->listing, forget_absence, q);
     if (r == 0)
         r = digest_of(DIGEST_SHA256, text.data, text.len, &q->pointer.digest);
     if (r == 0)

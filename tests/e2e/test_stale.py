@@ -297,7 +297,6 @@ def test_absence_in_every_form_is_remembered_for_seconds(client, hub, code, name
     wait_until(lambda: client.get("/v2/library/alpha/manifests/1").status == 200, "seconds, not minutes", 60)
 
 
-@pytest.mark.xfail(strict=True, reason="not built yet: it is over after ten seconds, and by a reload")
 def test_absence_is_forgotten_when_the_tag_appears(client, hub):
     """A list of tags that has it is the proof."""
     assert client.get("/v2/library/made/manifests/1").status == 404

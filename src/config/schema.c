@@ -200,8 +200,7 @@ static const struct schema_item server_items[] = {
          "threads than processors help, on others they cost a little."},
     {"max_connections", SCHEMA_COUNT, AT(server.max_connections), .min = 16, .max = 1000000, .fallback = "4096",
      .restart = true,
-     .doc = "Client connections at once; more of them wait to be accepted. The threads share them out evenly: leave "
-            "room."},
+     .doc = "Client connections at once; more of them wait to be accepted. Every 126 of them have a thread."},
     {"idle_timeout", SCHEMA_DURATION, AT(server.idle_timeout_ms), .min = CLOCK_SECOND, .max = HOUR, .fallback = "75s",
      .restart = true,
      .doc =

@@ -3,6 +3,7 @@
 import base64
 import json
 import random
+import socket
 import threading
 
 import pytest
@@ -476,7 +477,6 @@ def test_a_proxy_is_used_except_for_hosts_that_need_none(launch, hub, image):
         c.sendall(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
         c.close()
 
-    import socket
     server = socket.create_server(("127.0.0.1", 0))
     threading.Thread(target=serve, args=(server,), daemon=True).start()
     url = "http://127.0.0.1:%d" % server.getsockname()[1]
@@ -521,8 +521,97 @@ def test_an_own_ca_is_needed_for_a_registry_signed_by_it(launch, storage, regist
         h.close()
 
 
-def test_an_upstream_by_ipv6(launch, hub, config):
-    """Only that the address is understood and dialled: nothing listens there."""
+def relay(client, upstream):
+    """Bytes both ways until both ends are through."""
+    def one_way(a, b):
+        try:
+            while piece := a.recv(65536):
+                b.sendall(piece)
+            b.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+    back = threading.Thread(target=one_way, args=(upstream, client), daemon=True)
+    back.start()
+    one_way(client, upstream)
+    back.join()
+
+
+def serve(server, one):
+    def accept():
+        while True:
+            try:
+                c, _ = server.accept()
+            except OSError:
+                return
+            threading.Thread(target=one, args=(c,), daemon=True).start()
+    threading.Thread(target=accept, daemon=True).start()
+
+
+def exactly(sock, n):
+    data = b""
+    while len(data) < n:
+        piece = sock.recv(n - len(data))
+        assert piece
+        data += piece
+    return data
+
+
+def test_a_socks_proxy_is_used_and_resolves_the_name(launch, hub, image):
+    """RFC 1928, no authentication. The registry's name exists nowhere but at the proxy; blobs go the same way."""
+    asked = []
+
+    def one(c):
+        version, methods = exactly(c, 2)
+        assert version == 5 and 0 in exactly(c, methods)
+        c.sendall(b"\x05\x00")
+        version, command, _, kind = exactly(c, 4)
+        assert (version, command) == (5, 1)
+        name = exactly(c, exactly(c, 1)[0]).decode() if kind == 3 else socket.inet_ntoa(exactly(c, 4))
+        port = int.from_bytes(exactly(c, 2), "big")
+        asked.append((name, port))
+        upstream = socket.create_connection(("127.0.0.1", hub.registry.port if name == "far.example" else port))
+        c.sendall(b"\x05\x00\x00\x01" + bytes(6))
+        relay(c, upstream)
+
+    hub.challenge = "none"
+    server = socket.create_server(("127.0.0.1", 0))
+    serve(server, one)
+    try:
+        proxy = "socks5h://127.0.0.1:%d" % server.getsockname()[1]
+        m = launch(registries={"far.example": {"url": "http://far.example", "proxy": proxy, "allow_private": True}})
+        client, alpha = Client(m.host_port), image()
+        d = alpha.largest()
+        assert client.get("/v2/library/alpha/manifests/1?ns=far.example").status == 200
+        r = client.get(f"/v2/library/alpha/blobs/{d}?ns=far.example")
+        assert r.status == 200 and bytes(r.body) == alpha.bytes(d)
+        assert ("far.example", 80) in asked and ("127.0.0.1", hub.cdn.port) in asked
+    finally:
+        server.close()
+
+
+def test_an_upstream_by_ipv6(launch, hub, image):
+    """The double is behind a relay at [::1]; the mirror listens there too."""
+    def one(c):
+        relay(c, socket.create_connection(("127.0.0.1", hub.registry.port)))
+
+    hub.challenge = "none"
+    hub.redirects = False
+    server = socket.create_server(("::1", 0), family=socket.AF_INET6)
+    serve(server, one)
+    try:
+        m = launch(server={"listen": ["[::1]:0"]},
+                   registries={"six.example": {"url": "http://[::1]:%d" % server.getsockname()[1]}})
+        client, alpha = Client(m.host_port), image()
+        assert m.host_port[0] == "::1"
+        d = alpha.largest()
+        assert client.get("/v2/library/alpha/manifests/1?ns=six.example").status == 200
+        r = client.get(f"/v2/library/alpha/blobs/{d}?ns=six.example")
+        assert r.status == 200 and bytes(r.body) == alpha.bytes(d)
+    finally:
+        server.close()
+
+
+def test_an_upstream_by_ipv6_that_is_not_there(launch):
     m = launch(registries={"six.example": {"url": f"http://[::1]:{free_port()}"}})
     r = Client(m.host_port).get("/v2/library/alpha/manifests/1?ns=six.example")
     assert r.status >= 500

@@ -32,7 +32,7 @@ from wire import Client
 DOCUMENT = servers.ROOT / "docs/resilience.md"
 BEGIN, END = "<!-- scorecard: begin -->", "<!-- scorecard: end -->"
 PATIENCE = 10       # seconds: CRI-O gives up then
-NEXT = 40           # seconds that the next pull is tried for
+NEXT = 90       # the first pause after a pull limit of which no header tells is up to a minute
 MIB = 1 << 20
 
 ACCEPT = {"Accept": ", ".join((DOCKER_MANIFEST, DOCKER_LIST, OCI_MANIFEST, OCI_INDEX, "*/*"))}   # containerd's

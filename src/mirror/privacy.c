@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "blobstore/blobstore.h"
+#include "mirror/digest_key.h"
 #include "mirror/keeper.h"
 
 #include <assert.h>
@@ -62,12 +63,9 @@ struct privacy {
 
 static void make_prefix(char kind, const struct digest *digest, struct key *key)
 {
-    size_t raw = digest_raw_size(digest->algorithm);
     key->bytes[0] = '\0';
     key->bytes[1] = kind;
-    key->bytes[2] = (char)digest->algorithm;
-    memcpy(key->bytes + 3, digest->raw, raw);
-    key->len = 3 + raw;
+    key->len = 2 + digest_key_encode(digest, (uint8_t *)key->bytes + 2);
 }
 
 static void make_key(const struct digest *digest, const char *registry, const char *repository, struct key *key)

@@ -1,6 +1,7 @@
 #include "upstream/grants.h"
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/limits.h"
 #include "base/metrics.h"
 #include "upstream/backoff.h"
@@ -44,14 +45,6 @@ struct grants {
     int64_t tokens_after;
     uint64_t random;
 };
-
-static uint32_t hash_of(const char *s)
-{
-    uint32_t h = 2166136261u; /* FNV-1a */
-    for (; *s; s++)
-        h = (h ^ (uint8_t)*s) * 16777619u;
-    return h;
-}
 
 struct grants *grants_create(void)
 {
@@ -101,7 +94,7 @@ void grants_destroy(struct grants *g)
 
 static struct known *find_known(struct grants *g, const char *repository)
 {
-    uint32_t hash = hash_of(repository);
+    uint32_t hash = (uint32_t)hash_string(repository);
     for (struct list *i = g->known.next; i != &g->known; i = i->next) {
         struct known *k = CONTAINER_OF(i, struct known, link);
         if (k->hash == hash && strcmp(k->repository, repository) == 0) {
@@ -120,7 +113,7 @@ static struct known *add_known(struct grants *g, const char *repository)
         free(k);
         return NULL;
     }
-    k->hash = hash_of(repository);
+    k->hash = (uint32_t)hash_string(repository);
     list_prepend(&g->known, &k->link);
     if (g->known_count < LIMIT_GRANTS)
         g->known_count++;
@@ -291,7 +284,7 @@ int grants_find(struct grants *g, const struct source *s, const struct challenge
         key = NULL;
         return -ENOMEM;
     }
-    uint32_t hash = hash_of(key);
+    uint32_t hash = (uint32_t)hash_string(key);
     struct grant *gr = NULL;
     for (struct list *i = g->grants.next; i != &g->grants && !gr; i = i->next) {
         struct grant *other = CONTAINER_OF(i, struct grant, link);

@@ -158,6 +158,14 @@ void world_store(const char *data, size_t len, const struct digest *digest)
 
 /* --- clients ------------------------------------------------------------------------------------------------ */
 
+void (*client_enters)(bool inside);
+
+static void enter(bool inside)
+{
+    if (client_enters)
+        client_enters(inside);
+}
+
 static void break_contract(struct client *c, const char *what)
 {
     if (!c->wrong)
@@ -206,11 +214,13 @@ static void call_begins(struct client *c)
     c->thread = pthread_self();
     c->in_call = true;
     (void)pthread_mutex_unlock(&c->lock);
+    enter(true);
 }
 
 /* It may have been suspended and woken again by now. */
 static void call_ends(struct client *c, unsigned suspends_before, bool waits)
 {
+    enter(false);
     (void)pthread_mutex_lock(&c->lock);
     c->in_call = false;
     if (c->suspends - suspends_before != (waits ? 1 : 0))
@@ -219,14 +229,23 @@ static void call_ends(struct client *c, unsigned suspends_before, bool waits)
     client_check(c);
 }
 
-void client_open_request(struct client *c, const struct mirror_request *request)
+bool client_try_open(struct client *c, const struct mirror_request *request)
 {
     struct mirror_request r = *request;
     *c = (struct client){0};
     ck_ok(pthread_mutex_init(&c->lock, NULL));
     ck_ok(pthread_cond_init(&c->stirred, NULL));
     r.waiter = (struct mirror_waiter){.suspend = suspend, .wake = wake, .arg = c};
-    ck_ok(mirror_open(world.mirror, &r, &c->session));
+    enter(true);
+    int result = mirror_open(world.mirror, &r, &c->session);
+    enter(false);
+    ck_assert(result == 0 || result == -ENOMEM);
+    return result == 0;
+}
+
+void client_open_request(struct client *c, const struct mirror_request *request)
+{
+    ck_assert(client_try_open(c, request));
 }
 
 void client_open(struct client *c, enum mirror_object object, bool head, const char *name, const char *reference)
@@ -328,7 +347,9 @@ void client_expect_outcome(struct client *c, enum mirror_outcome outcome, unsign
 
 void client_close(struct client *c)
 {
+    enter(true);
     mirror_close(TAKE_PTR(c->session));
+    enter(false);
     (void)pthread_mutex_lock(&c->lock);
     c->closed = true;
     bool woken_for_each = c->wakes == c->suspends || (c->suspended && c->wakes + 1 == c->suspends);

@@ -45,9 +45,14 @@ struct client {
     const char *wrong; /* what broke the contract */
 };
 
+/* Told when a client enters the mirror and when it leaves it, on its thread; or NULL. */
+extern void (*client_enters)(bool inside);
+
 /* docker.io, unless `name` says otherwise */
 void client_open(struct client *c, enum mirror_object object, bool head, const char *name, const char *reference);
 void client_open_request(struct client *c, const struct mirror_request *request);
+/* False where there is no memory for it. */
+bool client_try_open(struct client *c, const struct mirror_request *request);
 /* One step: whether it is answered; if not it is suspended. */
 bool client_step(struct client *c);
 /* Steps and waits until it is answered. */

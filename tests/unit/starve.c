@@ -1,11 +1,9 @@
 #include "starve.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdlib.h>
 
 /* The linker's: what others call malloc() is __wrap_malloc(), and the C library's is __real_malloc(). */
 void *__real_malloc(size_t size);
@@ -95,15 +93,28 @@ int spared_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(
     return __real_pthread_create(thread, attr, run, arg);
 }
 
-/* A library that is shared is not relinked; this one lets itself be told. */
-static void free_json(void *p)
+void *starve_malloc(size_t size)
 {
-    free(p);
+    return __wrap_malloc(size);
+}
+
+void *starve_calloc(size_t count, size_t size)
+{
+    return __wrap_calloc(count, size);
+}
+
+void *starve_realloc(void *p, size_t size)
+{
+    return __wrap_realloc(p, size);
+}
+
+char *starve_strdup(const char *s)
+{
+    return __wrap_strdup(s);
 }
 
 void starve_arm(unsigned countdown, enum starve_extent extent)
 {
-    json_set_alloc_funcs(__wrap_malloc, free_json);
     starve.countdown = (int)countdown;
     starve.extent = extent;
     starve.fired = false;

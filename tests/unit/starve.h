@@ -7,6 +7,7 @@
 #pragma once
 
 #include <stdbool.h>
+#include <stddef.h>
 
 enum starve_extent {
     STARVE_ONE,  /* the one, and all after it succeed */
@@ -20,3 +21,9 @@ void starve_arm(unsigned countdown, enum starve_extent extent);
 void starve_enter(bool inside);
 /* Whether one has failed. */
 bool starve_disarm(void);
+
+/* For a shared library, which is not linked anew but can be told what to call. */
+void *starve_malloc(size_t size);
+void *starve_calloc(size_t count, size_t size);
+void *starve_realloc(void *p, size_t size);
+char *starve_strdup(const char *s);

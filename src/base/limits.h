@@ -53,6 +53,16 @@
 #define LIMIT_CREDENTIALS_FILE (1 * MIB)
 #define LIMIT_CA_FILE (4 * MIB)
 
+/* The admin API. A body is a list of references, of some 100 bytes each; a handler may wait for so long, and the client
+ * and the connection have more patience than that. */
+#define LIMIT_ADMIN_CONNECTIONS 16
+#define LIMIT_ADMIN_HEADER (32 * KIB)
+#define LIMIT_ADMIN_BODY (8 * MIB)
+#define LIMIT_ADMIN_ANSWER (64 * MIB)
+#define LIMIT_ADMIN_WAIT_MS 20000
+#define LIMIT_ADMIN_IDLE_MS 60000
+#define LIMIT_ADMIN_TOKEN (4 * KIB)
+
 #define LOG_LINE_MAX (16 * KIB)
 #define LOG_GATHER (256 * KIB)
 

@@ -28,7 +28,8 @@ static struct {
     .gathered = {.max = LOG_GATHER},
 };
 
-static const char *const level_names[] = {"error", "warn", "info", "debug"};
+static const char *const level_names[] = {
+    [LOG_NOTICE] = "notice", [LOG_ERROR] = "error", [LOG_WARN] = "warn", [LOG_INFO] = "info", [LOG_DEBUG] = "debug"};
 
 void log_configure(enum log_level level, enum log_format format)
 {

@@ -74,6 +74,7 @@ START_TEST(only_what_is_wanted_is_written)
         ck_assert_int_eq(ftruncate(captured, 0), 0);
         ck_assert_int_eq(lseek(captured, 0, SEEK_SET), 0);
         size_t lines = 0;
+        ck_assert(log_wanted(LOG_NOTICE));
         for (size_t k = 0; k < ARRAY_SIZE(levels); k++) {
             log_event(levels[k], "x", LOG_U("level", k));
             ck_assert(log_wanted(levels[k]) == (k <= i));

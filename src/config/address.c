@@ -1,6 +1,7 @@
 #include "config/address.h"
 
 #include "base/auto.h"
+#include "config/config.h"
 
 #include <arpa/inet.h>
 #include <stddef.h>
@@ -114,6 +115,11 @@ const char *address_check_listen(const char *s)
     if (s[0] != '[' && !parse_ip(AF_INET, host, &ip))
         return "an IPv4 address or an IPv6 address in brackets is expected before the port, not a name";
     return NULL;
+}
+
+const char *address_check_admin(const char *s)
+{
+    return strncmp(s, CONFIG_UNIX, strlen(CONFIG_UNIX)) == 0 ? NULL : address_check_listen(s);
 }
 
 const char *address_check_host(const char *s)

@@ -8,6 +8,8 @@
 
 /* What the server listens on: "127.0.0.1:5000", "[::1]:5000". */
 const char *address_check_listen(const char *s);
+/* The same, or "unix:" and a path, or nothing behind it. */
+const char *address_check_admin(const char *s);
 /* A host with or without a port: "docker.io", "registry.example:5000", "10.0.0.1", "[fd00::1]:5000". In lower case, so
  * that one registry has one name. */
 const char *address_check_host(const char *s);

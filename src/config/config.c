@@ -168,6 +168,28 @@ static int fold_sources(struct reader *reader, struct config_registry *r)
     return e;
 }
 
+/* ------------------------------------------------------------------ the admin API */
+
+/* "unix:" alone is a socket in the store. */
+static int fold_admin(struct reader *reader, struct config *c)
+{
+    const char *const path[] = {"admin", "listen", NULL};
+    for (size_t i = 0; i < c->admin.listen.count; i++) {
+        char **item = &c->admin.listen.items[i];
+        if (strcmp(*item, CONFIG_UNIX) == 0) {
+            AUTO_BUF struct buf socket = BUF_INIT(SCHEMA_TEXT_MAX + 64);
+            int e = buf_addf(&socket, CONFIG_UNIX "%s/admin.sock", c->store.path);
+            if (e < 0)
+                return e;
+            free(*item);
+            *item = buf_take(&socket);
+        } else if (strncmp(*item, CONFIG_UNIX, strlen(CONFIG_UNIX)) != 0 && !c->admin.token_file) {
+            reader_error(reader, path, "%s asks for a token: admin.token_file", *item);
+        }
+    }
+    return 0;
+}
+
 /* ------------------------------------------------------------------ loading */
 
 int config_parse(const char *text, size_t len, const char *name, struct config **ret_config, struct buf *errors)
@@ -183,6 +205,8 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
     if (reader_is_good(reader)) {
         for (size_t i = 0; r == 0 && i < c->registry_count; i++)
             r = fold_sources(reader, &c->registries[i]);
+        if (r == 0)
+            r = fold_admin(reader, c);
         check_aliases(reader, c);
         check_default_registry(reader, c);
     }

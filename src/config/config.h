@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #define CONFIG_FILE_MAX (1024ULL * 1024)
+#define CONFIG_UNIX "unix:" /* before the path of a Unix socket */
 
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
@@ -92,6 +93,10 @@ struct config {
         int64_t scrub_interval_ms; /* 0: never */
         uint64_t scrub_rate;       /* bytes a second */
     } store;
+    struct {
+        struct config_list listen; /* "unix:/path", "127.0.0.1:5002"; none: off */
+        char *token_file;          /* or NULL: there are Unix sockets only */
+    } admin;
     struct {
         enum config_log_level level;
         enum config_log_format format;

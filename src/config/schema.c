@@ -255,6 +255,18 @@ static const struct schema_item store_items[] = {
      .doc = "Bytes a second that are read for it at most: 10 MiB are 6 TB in a week."},
     {NULL}};
 
+static const struct schema_item admin_items[] = {
+    {"listen", SCHEMA_TEXTS, AT(admin.listen), .min = 0, .max = 16, .fallback = CONFIG_UNIX,
+     .check = address_check_admin, .restart = true,
+     .doc = "Where the admin API is served, which the commands talk to: `unix:PATH`, a socket that its owner and root "
+            "may open, or an address with a port, which asks for the token of `token_file`. `unix:` without a path is "
+            "`admin.sock` in the store. `[]` turns it off."},
+    {"token_file", SCHEMA_TEXT, AT(admin.token_file), .restart = true,
+     .doc = "A file with the token (16 characters or more) that has to be shown at an address with a port. It is read "
+            "at each request. The token goes over the wire as it is: listen on 127.0.0.1, or behind something that "
+            "speaks TLS."},
+    {NULL}};
+
 static const char *const log_levels[] = {[CONFIG_LOG_ERROR] = "error",
                                          [CONFIG_LOG_WARN] = "warn",
                                          [CONFIG_LOG_INFO] = "info",
@@ -432,6 +444,7 @@ const struct schema_item config_schema[] = {
     {"server", SCHEMA_SECTION, .items = server_items, .doc = "The side of the clients."},
     {"ops", SCHEMA_SECTION, .items = ops_items, .doc = "The side of the administrator."},
     {"store", SCHEMA_SECTION, .items = store_items, .doc = "Where everything is kept."},
+    {"admin", SCHEMA_SECTION, .items = admin_items, .doc = "The API of the administrator's commands."},
     {"log", SCHEMA_SECTION, .items = log_items, .doc = "What is told."},
     {"tags", SCHEMA_SECTION, .items = tags_items, .doc = "How fresh a tag must be."},
     {"upstream", SCHEMA_SECTION, .items = upstream_items, .doc = "The side of the registries, for all of them."},

@@ -57,6 +57,9 @@ START_TEST(an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine)
     ck_assert(c->store.max_size.percent == 90 && c->store.min_free.percent == 5 && c->store.low_watermark == 90);
     ck_assert(c->store.verify_every_ms == DAY && c->store.scrub_interval_ms == 7 * DAY);
     ck_assert_uint_eq(c->store.scrub_rate, 10 * MIB);
+    ck_assert_uint_eq(c->admin.listen.count, 1);
+    ck_assert_str_eq(c->admin.listen.items[0], "unix:./var/admin.sock");
+    ck_assert_ptr_null(c->admin.token_file);
     ck_assert(c->log.level == CONFIG_LOG_INFO && c->log.format == CONFIG_LOG_TEXT);
     ck_assert_int_eq(c->tags.ttl_ms, 5 * MINUTE);
     ck_assert_uint_eq(c->tags.rule_count, 0);
@@ -270,6 +273,8 @@ static const struct {
 } wrongs[] = {
     {"version: 2\n", "c.yaml:1:10: version: \"2\" must be 1\n"},
     {"server: {listn: x}\n", "c.yaml:1:10: server.listn: unknown key; did you mean \"listen\"?\n"},
+    {"admin: {listen: ['127.0.0.1:1']}\n",
+     "c.yaml:1:18: admin.listen: 127.0.0.1:1 asks for a token: admin.token_file\n"},
     {"server: {listen: []}\n", "c.yaml:1:10: server.listen: has 0 members; 1 to 16 are allowed\n"},
     {"registry: {}\n", "c.yaml:1:1: registry: unknown key; did you mean \"registries\"?\n"},
     {"default_registry: dockr.io\n",
@@ -422,6 +427,20 @@ START_TEST(every_sample_configuration_is_good)
 }
 END_TEST
 
+START_TEST(the_admin_socket_is_in_the_store_unless_it_is_said)
+{
+    AUTO(auto_config_destroy) struct config *in_store = parse("store: {path: /a b}\n");
+    ck_assert_str_eq(in_store->admin.listen.items[0], "unix:/a b/admin.sock");
+    AUTO(auto_config_destroy)
+    struct config *both = parse("admin: {listen: ['unix:/run/e.sock', 'unix:', '127.0.0.1:1'], token_file: t}\n");
+    ck_assert_uint_eq(both->admin.listen.count, 3);
+    ck_assert_str_eq(both->admin.listen.items[0], "unix:/run/e.sock");
+    ck_assert_str_eq(both->admin.listen.items[1], "unix:./var/admin.sock");
+    AUTO(auto_config_destroy) struct config *off = parse("admin: {listen: []}\n");
+    ck_assert_uint_eq(off->admin.listen.count, 0);
+}
+END_TEST
+
 START_TEST(the_sample_that_is_served_says_nothing_but_defaults)
 {
     ck_assert_int_eq(chdir(SOURCE_ROOT), 0);
@@ -444,7 +463,7 @@ START_TEST(what_a_reload_cannot_change_is_named)
               "tags: {ttl: 0}\nlog: {level: debug}\nregistries: {quay.io: false}\n");
     AUTO_BUF struct buf keys = BUF_INIT(KIB);
     ck_assert_int_eq(config_restart_keys(was, now, &keys), 0);
-    ck_assert_str_eq(keys.data, "server.listen, store.path");
+    ck_assert_str_eq(keys.data, "server.listen, store.path, admin.listen");
 }
 END_TEST
 
@@ -537,6 +556,7 @@ int main(void)
     tcase_add_test(t, a_file_of_one_mebibyte_is_read_and_a_larger_one_refused);
     tcase_add_test(t, a_file_that_cannot_be_read_is_named);
     tcase_add_test(t, every_sample_configuration_is_good);
+    tcase_add_test(t, the_admin_socket_is_in_the_store_unless_it_is_said);
     tcase_add_test(t, the_sample_that_is_served_says_nothing_but_defaults);
     tcase_add_test(t, what_a_reload_cannot_change_is_named);
     tcase_add_test(t, room_is_bytes_or_a_percentage_of_the_file_system);

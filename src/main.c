@@ -1,3 +1,4 @@
+#include "cli/client.h"
 #include "cli/command.h"
 #include "serve.h"
 
@@ -11,6 +12,12 @@ static const struct command commands[] = {
      "                  leave with status 0. A second one changes nothing.\n"
      "SIGHUP            read the configuration and the credentials again; where they are wrong, the old ones stay.\n",
      serve_command},
+    {"status", "[--json]", "show what the server is doing",
+     "Asks the running server how it is.\n"
+     "\n"
+     "  entrepot status --json | jq .store.bytes\n"
+     "\n" CLIENT_HELP,
+     status_command},
     {"check-config", "[FILE]", "say what is wrong with a configuration",
      "Reads a configuration, from standard input where no FILE is named, and says all that is wrong with it, each "
      "with\n"

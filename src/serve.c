@@ -1,5 +1,6 @@
 #include "serve.h"
 
+#include "admin/admin.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -10,6 +11,7 @@
 #include "collect.h"
 #include "config/config.h"
 #include "mirror/mirror.h"
+#include "server/admin.h"
 #include "server/ops.h"
 #include "server/server.h"
 #include "upstream/upstream.h"
@@ -21,8 +23,8 @@
 #include <sys/resource.h>
 
 /*
- *   start: configuration → ops → store → upstream → mirror → server
- *   stop:  server (drains) → upstream's jobs → mirror → upstream → store → ops
+ *   start: configuration → ops → store → upstream → mirror → admin API → server
+ *   stop:  admin API → server (drains) → upstream's jobs → mirror → upstream → store → ops
  *
  * A floor that was not started is NULL and is passed over by the stop.
  */
@@ -32,9 +34,11 @@ struct service {
     struct blobstore *store;
     struct upstream *upstream;
     struct mirror *mirror;
+    struct admin *admin;
+    struct admin_server *admin_server; /* NULL also where nobody wants it */
     struct server *server;
     /* What each floor refers to. The server keeps that of the start; a reload gives the others a new one. */
-    struct config *of_server, *of_upstream, *of_mirror;
+    struct config *of_server, *of_upstream, *of_mirror, *of_admin;
 };
 
 /* ------------------------------------------------------------------ configuration */
@@ -71,7 +75,7 @@ static void refer(struct service *s, struct config **slot, struct config *config
 {
     struct config *old = *slot;
     *slot = config;
-    if (old != s->of_server && old != s->of_upstream && old != s->of_mirror)
+    if (old != s->of_server && old != s->of_upstream && old != s->of_mirror && old != s->of_admin)
         config_destroy(old);
 }
 
@@ -100,6 +104,8 @@ static void reload(struct service *s)
         r = mirror_reload(s->mirror, config);
         if (r == 0)
             refer(s, &s->of_mirror, config);
+        admin_reload(s->admin, config);
+        refer(s, &s->of_admin, config);
     } else {
         config_destroy(config);
     }
@@ -146,6 +152,19 @@ static int open_store(struct service *s)
     return 0;
 }
 
+static int start_admin(struct service *s, struct config *config)
+{
+    AUTO_BUF struct buf errors = BUF_INIT(MIB);
+    const struct admin_options options = {
+        .config = config, .store = s->store, .upstream = s->upstream, .mirror = s->mirror};
+    int r = admin_create(&options, &s->admin);
+    if (r == 0)
+        r = admin_server_start(config, s->admin, &s->admin_server, &errors);
+    if (r < 0)
+        log_event(LOG_ERROR, "admin", LOG_S("error", errors.len ? errors.data : strerror(-r)));
+    return r;
+}
+
 static int start_floors(struct service *s)
 {
     AUTO_BUF struct buf errors = BUF_INIT(MIB);
@@ -172,6 +191,9 @@ static int start_floors(struct service *s)
         log_event(LOG_ERROR, "mirror", LOG_S("error", strerror(-r)));
         return r;
     }
+    r = start_admin(s, config);
+    if (r < 0)
+        return r;
     buf_reset(&errors);
     r = server_start(config, s->mirror, &s->server, &errors);
     if (r < 0)
@@ -187,7 +209,7 @@ static int start(struct service *s)
     int r = load(s->file, &config);
     if (r < 0)
         return r;
-    s->of_server = s->of_upstream = s->of_mirror = config;
+    s->of_server = s->of_upstream = s->of_mirror = s->of_admin = config;
     configure_log(config);
     r = log_start();
     if (r < 0) {
@@ -221,6 +243,8 @@ static void run(struct service *s, const sigset_t *signals)
 static void stop(struct service *s)
 {
     ops_enter(s->ops, OPS_STOPPING);
+    admin_server_stop(s->admin_server);
+    admin_destroy(s->admin);
     server_stop(s->server);
     collect_stop();
     if (s->upstream)
@@ -232,6 +256,7 @@ static void stop(struct service *s)
     refer(s, &s->of_server, NULL);
     refer(s, &s->of_upstream, NULL);
     refer(s, &s->of_mirror, NULL);
+    refer(s, &s->of_admin, NULL);
 }
 
 static int serve(const char *file)
@@ -260,12 +285,9 @@ int serve_command(const struct command *self, int argc, char **argv)
 {
     static const struct option options[] = {{"config", required_argument, NULL, 'c'}, {0}};
     const char *file = NULL;
-    opterr = 0;
-    for (int o; (o = getopt_long(argc, argv, ":c:", options, NULL)) != -1;) {
-        if (o == ':')
-            return command_misused(self, "%s needs a value", argv[optind - 1]);
+    for (int o; (o = command_option(argc, argv, options)) != -1;) {
         if (o != 'c')
-            return command_misused(self, "there is no option %s", argv[optind - 1]);
+            return command_bad_option(self, o, argv);
         file = optarg;
     }
     if (optind < argc)

@@ -3,12 +3,14 @@
 #include "base/nearest.h"
 
 #include <errno.h>
+#include <getopt.h>
 #include <stdarg.h>
 #include <string.h>
 
 #define PROGRAM "entrepot"
 
-static const char statuses[] = "Exit status: 0 all is well, 1 it failed, 2 the command line is wrong.\n";
+static const char statuses[] = "Exit status: 0 all is well, 1 it failed, 2 the command line is wrong, 3 something is "
+                               "wanting, 4 no server is there.\n";
 
 static void print_usage(FILE *f, const struct command *commands)
 {
@@ -74,6 +76,19 @@ int command_misused(const struct command *self, const char *fmt, ...)
     (void)fprintf(stderr, "\n" PROGRAM " %s --help says more.\n", self->name);
     va_end(ap);
     return STATUS_USAGE;
+}
+
+int command_option(int argc, char **argv, const struct option *options)
+{
+    opterr = 0;
+    return getopt_long(argc, argv, ":", options, NULL);
+}
+
+int command_bad_option(const struct command *self, int option, char **argv)
+{
+    if (option == ':')
+        return command_misused(self, "%s needs a value", argv[optind - 1]);
+    return command_misused(self, "there is no option %s", argv[optind - 1]);
 }
 
 int command_printed(void)

@@ -8,7 +8,13 @@
 
 #include <stdbool.h>
 
-enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+enum {
+    STATUS_OK = 0,
+    STATUS_FAILED = 1,
+    STATUS_USAGE = 2,
+    STATUS_WANTING = 3,     /* it was looked for, and is not all there */
+    STATUS_UNREACHABLE = 4, /* no server answers */
+};
 
 struct command {
     const char *name;                                              /* NULL ends a table */
@@ -23,9 +29,14 @@ int command_main(const struct command *commands, int argc, char **argv);
 
 /* For commands. Says what is wrong with the command line; returns STATUS_USAGE. */
 int command_misused(const struct command *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
+struct option;
+/* getopt_long() that says nothing itself, for long options; and what is said of what it did not know. */
+int command_option(int argc, char **argv, const struct option *options);
+int command_bad_option(const struct command *self, int option, char **argv);
 /* Ends what was printed to standard output; STATUS_FAILED where it did not get there. */
 MUST_CHECK int command_printed(void);
 
 int check_config_command(const struct command *self, int argc, char **argv);
+int status_command(const struct command *self, int argc, char **argv);
 int reference_command(const struct command *self, int argc, char **argv);
 int version_command(const struct command *self, int argc, char **argv);

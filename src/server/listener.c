@@ -2,8 +2,10 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/unix_address.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <netdb.h>
 #include <netinet/in.h>
 #include <poll.h>
@@ -14,6 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 
 #define SOCKETS_MAX 32
 #define BACKLOG 1024
@@ -30,6 +33,7 @@ struct listener {
     void *arg;
     int wakeup;                             /* eventfd: a connection was closed at the limit, or stop */
     struct pollfd sockets[SOCKETS_MAX + 1]; /* [0] is `wakeup` */
+    char *paths[SOCKETS_MAX + 1];           /* of Unix sockets, else NULL */
     size_t count;
     pthread_t thread;
     bool running;
@@ -86,6 +90,62 @@ static int say(struct buf *error, int r, const char *address, const char *why)
     return buf_addf(error, "cannot listen on %s: %s", address, why) < 0 ? -ENOMEM : r;
 }
 
+/* Somebody listens there: what a dead process left refuses. */
+static bool is_answered(const struct sockaddr_un *address)
+{
+    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    return fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 || errno != ECONNREFUSED;
+}
+
+static int bind_unix(int fd, const struct sockaddr_un *address)
+{
+    struct stat st;
+    if (bind(fd, (const struct sockaddr *)address, sizeof(*address)) == 0)
+        return 0;
+    if (errno != EADDRINUSE || lstat(address->sun_path, &st) < 0)
+        return -errno;
+    if (!S_ISSOCK(st.st_mode) || is_answered(address))
+        return -EADDRINUSE;
+    (void)unlink(address->sun_path);
+    return bind(fd, (const struct sockaddr *)address, sizeof(*address)) < 0 ? -errno : 0;
+}
+
+/* For its owner alone: nobody can connect before the listen(). */
+static int open_unix(const char *path, int *ret_fd)
+{
+    AUTO(unix_address_finish) struct unix_address a = {.directory = -1};
+    AUTO_CLOSE int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int r = fd < 0 ? -errno : unix_address_init(path, &a);
+    if (r == 0)
+        r = bind_unix(fd, &a.address);
+    if (r < 0)
+        return r;
+    if (chmod(a.address.sun_path, 0600) < 0 || listen(fd, BACKLOG) < 0) {
+        r = -errno;
+        (void)unlink(a.address.sun_path);
+        return r;
+    }
+    *ret_fd = TAKE_FD(fd);
+    return 0;
+}
+
+static void add_socket(struct listener *l, int fd, char *path)
+{
+    l->sockets[++l->count] = (struct pollfd){.fd = fd, .events = POLLIN};
+    l->paths[l->count] = path;
+}
+
+static int add_unix(struct listener *l, const char *address, struct buf *error)
+{
+    AUTO_FREE char *path = strdup(address + strlen(LISTENER_UNIX));
+    int fd = -1;
+    int r = !path ? -ENOMEM : l->count < SOCKETS_MAX ? open_unix(path, &fd) : -EMFILE;
+    if (r < 0)
+        return say(error, r, address, strerror(-r));
+    add_socket(l, fd, TAKE_PTR(path));
+    return 0;
+}
+
 static int add_address(struct listener *l, const char *address, struct buf *error)
 {
     const struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV};
@@ -102,7 +162,7 @@ static int add_address(struct listener *l, const char *address, struct buf *erro
         int fd = -1;
         r = l->count < SOCKETS_MAX ? open_socket(a, &fd) : -EMFILE;
         if (r == 0)
-            l->sockets[++l->count] = (struct pollfd){.fd = fd, .events = POLLIN};
+            add_socket(l, fd, NULL);
         else
             r = say(error, r, address, strerror(-r));
     }
@@ -121,7 +181,8 @@ int listener_create(char *const *addresses, unsigned max_connections, struct lis
         return -errno;
     l->sockets[0] = (struct pollfd){.fd = l->wakeup, .events = POLLIN};
     for (; *addresses; addresses++) {
-        int r = add_address(l, *addresses, error);
+        bool is_unix = strncmp(*addresses, LISTENER_UNIX, strlen(LISTENER_UNIX)) == 0;
+        int r = is_unix ? add_unix(l, *addresses, error) : add_address(l, *addresses, error);
         if (r < 0)
             return r;
     }
@@ -196,6 +257,22 @@ static void *accept_thread(void *arg)
     return NULL;
 }
 
+static void log_socket(const struct listener *l, size_t i, const char *event)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof(address);
+    char text[ADDRESS_TEXT] = "?";
+    if (l->paths[i]) {
+        AUTO_BUF struct buf b = BUF_INIT(2 * PATH_MAX);
+        if (buf_addf(&b, LISTENER_UNIX "%s", l->paths[i]) == 0)
+            log_event(LOG_INFO, event, LOG_S("listen", b.data));
+        return;
+    }
+    if (getsockname(l->sockets[i].fd, (struct sockaddr *)&address, &len) == 0)
+        format_address((struct sockaddr *)&address, len, text);
+    log_event(LOG_INFO, event, LOG_S("listen", text));
+}
+
 int listener_start(struct listener *l, const char *event, listener_accept *accept, void *arg)
 {
     l->accept = accept;
@@ -204,14 +281,8 @@ int listener_start(struct listener *l, const char *event, listener_accept *accep
     if (r != 0)
         return -r;
     l->running = true;
-    for (size_t i = 1; i <= l->count; i++) {
-        struct sockaddr_storage address;
-        socklen_t len = sizeof(address);
-        char text[ADDRESS_TEXT] = "?";
-        if (getsockname(l->sockets[i].fd, (struct sockaddr *)&address, &len) == 0)
-            format_address((struct sockaddr *)&address, len, text);
-        log_event(LOG_INFO, event, LOG_S("listen", text));
-    }
+    for (size_t i = 1; i <= l->count; i++)
+        log_socket(l, i, event);
     return 0;
 }
 
@@ -219,6 +290,15 @@ void listener_closed(struct listener *l)
 {
     if (l->open-- >= l->max_connections)
         wake(l);
+}
+
+static void close_socket(struct listener *l, size_t i)
+{
+    AUTO(unix_address_finish) struct unix_address a = {.directory = -1};
+    if (l->paths[i] && unix_address_init(l->paths[i], &a) == 0)
+        (void)unlink(a.address.sun_path);
+    free(TAKE_PTR(l->paths[i]));
+    (void)close(l->sockets[i].fd);
 }
 
 void listener_stop(struct listener *l)
@@ -230,7 +310,7 @@ void listener_stop(struct listener *l)
         l->running = false;
     }
     for (size_t i = 1; i <= l->count; i++)
-        (void)close(l->sockets[i].fd);
+        close_socket(l, i);
     l->count = 0;
 }
 

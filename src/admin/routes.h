@@ -1,0 +1,6 @@
+/* The handlers of the table of routes, by the file that has them. */
+#pragma once
+
+#include "admin/handler.h"
+
+admin_handler status_get; /* status.c */

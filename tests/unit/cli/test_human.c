@@ -1,0 +1,69 @@
+#include "cli/human.h"
+
+#include "base/auto.h"
+
+#include <check.h>
+
+#define MS_DAY (24 * 3600 * 1000LL)
+
+START_TEST(sizes_have_the_unit_in_which_they_are_short)
+{
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } cases[] = {{0, "0 B"},
+                 {1, "1 B"},
+                 {1023, "1023 B"},
+                 {1024, "1.0 KiB"},
+                 {1536, "1.5 KiB"},
+                 {(1 << 20) - 1, "1.0 MiB"},
+                 {5ULL << 30, "5.0 GiB"},
+                 {UINT64_MAX, "16.0 EiB"}};
+    char text[HUMAN_TEXT];
+    ck_assert_str_eq(human_size(cases[_i].bytes, text), cases[_i].text);
+}
+END_TEST
+
+START_TEST(ages_have_their_largest_unit)
+{
+    static const struct {
+        int64_t then, now;
+        const char *text;
+    } cases[] = {{0, 5, "never"},
+                 {1000, 1000, "0 s ago"},
+                 {1000, 60999, "59 s ago"},
+                 {1000, 61000, "1 min ago"},
+                 {1000, 2 * 3600 * 1000 + 1000, "2 h ago"},
+                 {1, 3 * MS_DAY, "2 d ago"},
+                 {5 * 60000 + 1, 1, "in 5 min"}};
+    char text[HUMAN_TEXT];
+    ck_assert_str_eq(human_age(cases[_i].then, cases[_i].now, text), cases[_i].text);
+}
+END_TEST
+
+START_TEST(numbers_have_a_comma_at_each_third_digit)
+{
+    static const struct {
+        uint64_t n;
+        const char *text;
+    } cases[] = {
+        {0, "0"}, {999, "999"}, {1000, "1,000"}, {1234567, "1,234,567"}, {UINT64_MAX, "18,446,744,073,709,551,615"}};
+    char text[HUMAN_TEXT];
+    ck_assert_str_eq(human_count(cases[_i].n, text), cases[_i].text);
+}
+END_TEST
+
+int main(void)
+{
+    TCase *t = tcase_create("human");
+    tcase_add_loop_test(t, sizes_have_the_unit_in_which_they_are_short, 0, 8);
+    tcase_add_loop_test(t, ages_have_their_largest_unit, 0, 7);
+    tcase_add_loop_test(t, numbers_have_a_comma_at_each_third_digit, 0, 5);
+    Suite *s = suite_create("human");
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}

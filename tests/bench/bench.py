@@ -76,7 +76,7 @@ def run(options, work):
     os.makedirs(kept, exist_ok=True)
     bench = measure.Bench(work, kept, binary, options.quick, QUICK_SECONDS if options.quick else FULL_SECONDS)
     sections = [section(bench) for section in (measure.Cached, measure.Cold, measure.Uplink, measure.Memory,
-                                               measure.Start)]
+                                               measure.Start, measure.FullStart)]
     return report.markdown(machine, *sections)
 
 

@@ -3,6 +3,7 @@ the table and never a fast answer."""
 
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -309,6 +310,39 @@ class Start:
                 times.append(server.ready_seconds)
                 server.stop()
             self.seconds[kind] = statistics.median(times)
+
+
+class FullStart:
+    """The same with a million blobs stored, after a stop in order and after kill -9."""
+
+    BLOBS = 1000000
+    FEW = 20000  # for a quick look
+
+    def __init__(self, bench):
+        self.blobs = self.FEW if bench.quick else self.BLOBS
+        self.seconds = {"in order": [], "kill -9": []}
+        if bench.binary is None:
+            return
+        say("start with %d blobs" % self.blobs)
+        directory = processes.empty_directory(os.path.join(bench.work, "full"))
+        store = os.path.join(directory, "entrepot", "store")
+        os.makedirs(os.path.dirname(store))
+        fill = os.path.join(os.path.dirname(bench.binary), "tests", "bench", "fill")
+        processes.run_bounded([fill, store, str(self.blobs)], 600)
+        try:
+            for _ in bench.rounds(3):
+                self.start(bench, directory, "in order").kill()
+                self.start(bench, directory, "kill -9").stop()
+        finally:
+            shutil.rmtree(directory)
+
+    def start(self, bench, directory, last_stop):
+        server = peers.entrepot(directory, bench.binary, bench.port).start()
+        self.seconds[last_stop].append(server.ready_seconds)
+        return server
+
+    def median(self, last_stop):
+        return statistics.median(self.seconds[last_stop]) if self.seconds[last_stop] else None
 
 
 def version_of(argv):

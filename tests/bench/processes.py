@@ -116,6 +116,10 @@ class Server:
             end_process(self.process)
             self.process = None
 
+    def kill(self):
+        self.process.kill()
+        self.stop()
+
     def cpu_seconds(self):
         """utime + stime of the whole tree, children that have ended included."""
         total = 0

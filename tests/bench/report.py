@@ -114,7 +114,14 @@ def memory_table(memory, start):
                   "start to ready ms"], rows)
 
 
-def aims(cached, cold, uplink, memory):
+def full_start_line(full):
+    """Nothing of the peers stands beside it: they have no index."""
+    after = ["%s ms after %s" % (number(v * 1000, 0), "a stop in order" if last_stop == "in order" else last_stop)
+             for last_stop in full.seconds if (v := full.median(last_stop)) is not None]
+    return "Entrepot's start to ready with %d blobs stored: %s." % (full.blobs, ", ".join(after) or "not measured")
+
+
+def aims(cached, cold, uplink, memory, full):
     out = []
 
     def add(text, series, v, digits, met):
@@ -153,6 +160,9 @@ def aims(cached, cold, uplink, memory):
     v = memory.peak.get("entrepot")
     met = None if v is None and "entrepot" not in memory.streaming else v is not None and v <= 64
     out.append(Aim("memory with %d streams ≤ 64 MiB" % Memory.CLIENTS, number(v, 0), met))
+    v = full.median("kill -9")
+    out.append(Aim("start to ready with %d blobs after kill -9 ≤ 1 s" % full.blobs, number(v, 2),
+                   None if v is None else v <= 1))
     return out
 
 
@@ -161,10 +171,10 @@ def aims_table(found):
     return table(["aim", "measured", ""], [[a.text, a.value, words[a.met]] for a in found])
 
 
-def markdown(machine, cached, cold, uplink, memory, start):
+def markdown(machine, cached, cold, uplink, memory, start, full):
     """The whole report, a list of lines."""
     out = ["%s: %s  " % pair for pair in machine]
-    out += ["", "Aims beside what was measured:", ""] + aims_table(aims(cached, cold, uplink, memory))
+    out += ["", "Aims beside what was measured:", ""] + aims_table(aims(cached, cold, uplink, memory, full))
     out += [""] + cached_tables(cached)
     out += ["", "Requests that reached the upstream during all of the above: %s. Samples that other processes disturbed: "
             "%d of %d." % (cached.upstream_requests, cached.disturbed, cached.samples)]
@@ -173,6 +183,7 @@ def markdown(machine, cached, cold, uplink, memory, start):
     out += ["", "The same from an upstream that gives each connection 100 MB/s:", ""]
     out += cold_table(uplink, (1, 64))
     out += ["", "Memory and start:", ""] + memory_table(memory, start)
+    out += ["", full_start_line(full)]
     return out
 
 

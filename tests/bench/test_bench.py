@@ -113,13 +113,17 @@ class Cells:
         return None
 
 
-def aims_of(rate=1.0, wall=1.0, gets=1, peak=50, errors=0, first_byte=0.001):
+def full_start(**seconds):
+    return types.SimpleNamespace(blobs=1000000, seconds=seconds, median=seconds.get)
+
+
+def aims_of(rate=1.0, wall=1.0, gets=1, peak=50, errors=0, first_byte=0.001, start=0.6):
     cached = Cells(entrepot=series(bytes=int(rate * 1e9), requests=int(rate * 1e6), errors=errors),
                    nginx=series(bytes=int(1e9), requests=int(1e6)))
     cold = Cells(entrepot=series(wall=wall, gets=gets, first_byte_avg=first_byte), nginx=series(wall=1.0),
                  direct=series(wall=1.0))
     memory = types.SimpleNamespace(peak={"entrepot": peak}, idle={}, streaming={"entrepot": 1000})
-    return {a.text: a for a in report.aims(cached, cold, cold, memory)}
+    return {a.text: a for a in report.aims(cached, cold, cold, memory, full_start(**{"kill -9": start}))}
 
 
 def test_aims_that_are_met():
@@ -136,6 +140,7 @@ def test_aims_that_are_met():
     ({"first_byte": 0.0051}, "first byte of a cold blob ≤ the upstream's + 5 ms"),
     ({"peak": 65}, "memory with 1000 streams ≤ 64 MiB"),
     ({"peak": None}, "memory with 1000 streams ≤ 64 MiB"),
+    ({"start": 1.01}, "start to ready with 1000000 blobs after kill -9 ≤ 1 s"),
 ])
 def test_an_aim_that_is_missed(what, text):
     assert aims_of(**what)[text].met is False
@@ -151,7 +156,14 @@ def test_wrong_answers_have_no_rate():
 def test_what_was_not_measured_is_neither_met_nor_missed():
     nothing = Cells()
     memory = types.SimpleNamespace(peak={}, idle={}, streaming={})
-    assert {a.met for a in report.aims(nothing, nothing, nothing, memory)} == {None}
+    assert {a.met for a in report.aims(nothing, nothing, nothing, memory, full_start())} == {None}
+
+
+def test_the_start_of_a_full_store_in_words():
+    full = full_start(**{"in order": 0.012, "kill -9": 0.6})
+    assert report.full_start_line(full) == ("Entrepot's start to ready with 1000000 blobs stored: 12 ms after a stop in "
+                                            "order, 600 ms after kill -9.")
+    assert report.full_start_line(full_start()).endswith(": not measured.")
 
 
 def test_what_the_document_keeps():

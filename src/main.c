@@ -27,6 +27,16 @@ static const struct command commands[] = {
      "Prints what may stand in a configuration, with types, limits and defaults: docs/configuration.md.\n"
      "With `metrics`, what is counted: docs/metrics.md.\n",
      reference_command},
+    {"completion", "bash|zsh|fish", "print what a shell needs to complete commands and options",
+     "Prints a script for the shell that is named.\n"
+     "\n"
+     "  . <(entrepot completion bash)\n",
+     completion_command, commands},
+    {"manual", "", "print the manual page",
+     "Prints entrepot(1).\n"
+     "\n"
+     "  entrepot manual | man -l -\n",
+     manual_command, commands},
     {"version", "", "print the version", "Prints the name and version of the program. --version does the same.\n",
      version_command},
     {NULL}};

@@ -9,8 +9,8 @@
 
 #define PROGRAM "entrepot"
 
-static const char statuses[] = "Exit status: 0 all is well, 1 it failed, 2 the command line is wrong, 3 something is "
-                               "wanting, 4 no server is there.\n";
+const char command_statuses[] = "Exit status: 0 all is well, 1 it failed, 2 the command line is wrong, 3 something is "
+                                "wanting, 4 no server is there.\n";
 
 static void print_usage(FILE *f, const struct command *commands)
 {
@@ -21,12 +21,13 @@ static void print_usage(FILE *f, const struct command *commands)
         f);
     for (const struct command *c = commands; c->name; c++)
         (void)fprintf(f, "  %-14s %s\n", c->name, c->summary);
-    (void)fprintf(f, "\n" PROGRAM " COMMAND --help says more.\n%s", statuses);
+    (void)fprintf(f, "\n" PROGRAM " COMMAND --help says more.\n%s", command_statuses);
 }
 
 static void print_help(const struct command *c)
 {
-    printf("Usage: " PROGRAM " %s%s%s\n\n%s\n%s", c->name, *c->arguments ? " " : "", c->arguments, c->help, statuses);
+    printf("Usage: " PROGRAM " %s%s%s\n\n%s\n%s", c->name, *c->arguments ? " " : "", c->arguments, c->help,
+           command_statuses);
 }
 
 static bool is_help(const char *s)

@@ -22,7 +22,11 @@ struct command {
     const char *summary;                                           /* for the list of commands */
     const char *help;                                              /* paragraphs that end with a newline */
     int (*run)(const struct command *self, int argc, char **argv); /* argv[0] is the command's name */
+    const struct command *all;                                     /* the table, for a command that needs it, or NULL */
 };
+
+/* What the program's exit status means, in a line. */
+extern const char command_statuses[];
 
 /* Runs the command that argv[1] names; --help of the program and of each command, and --version, are answered here. */
 int command_main(const struct command *commands, int argc, char **argv);
@@ -39,4 +43,6 @@ MUST_CHECK int command_printed(void);
 int check_config_command(const struct command *self, int argc, char **argv);
 int status_command(const struct command *self, int argc, char **argv);
 int reference_command(const struct command *self, int argc, char **argv);
+int completion_command(const struct command *self, int argc, char **argv);
+int manual_command(const struct command *self, int argc, char **argv);
 int version_command(const struct command *self, int argc, char **argv);

@@ -106,6 +106,52 @@ def test_usage(entrepot):
     assert "serve" in entrepot("sevre").stderr, "the nearest"
 
 
+def commands(entrepot):
+    return re.findall(r"^  ([a-z-]+) ", entrepot("--help").stdout.partition("Commands:")[2], re.M)
+
+
+def test_every_command_has_help_that_fits_a_terminal(entrepot):
+    for name in commands(entrepot):
+        r = entrepot(name, "--help")
+        assert r.returncode == 0 and r.stdout.startswith(f"Usage: entrepot {name}"), name
+        assert max(map(len, r.stdout.splitlines())) <= 120, name
+
+
+def test_the_manual_has_every_command_and_roff_no_complaint(entrepot):
+    manual = entrepot("manual").stdout
+    for name in commands(entrepot):
+        assert re.search(rf"^\.SS entrepot {name.replace('-', '.-')}", manual, re.M), name
+    r = subprocess.run(["groff", "-man", "-Tutf8", "-ww"], input=manual, capture_output=True, text=True)
+    assert r.returncode == 0 and not r.stderr and "EXIT STATUS" in re.sub(r"\x1b\[\d*m", "", r.stdout)
+
+
+def complete(entrepot, directory, *words):
+    """What bash offers for the last of these words."""
+    script = entrepot("completion", "bash").stdout
+    line = script + "\nCOMP_WORDS=(\"$@\"); COMP_CWORD=$(($# - 1)); _entrepot; printf '%s\\n' \"${COMPREPLY[@]}\""
+    r = subprocess.run(["bash", "-c", line, "bash", "entrepot", *words], capture_output=True, text=True, cwd=directory)
+    assert not r.stderr, r.stderr
+    return r.stdout.split()
+
+
+def test_bash_completes_commands_options_and_files(entrepot, tmp_path):
+    (tmp_path / "entrepot.yaml").write_text("")
+    assert complete(entrepot, tmp_path, "ser") == ["serve"]
+    assert set(commands(entrepot)) <= set(complete(entrepot, tmp_path, ""))
+    assert complete(entrepot, tmp_path, "serve", "--con") == ["--config"]
+    assert complete(entrepot, tmp_path, "serve", "--config", "entre") == ["entrepot.yaml"]
+    assert complete(entrepot, tmp_path, "check-config", "ent") == ["entrepot.yaml"]
+    assert complete(entrepot, tmp_path, "version", "ent") == []
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_the_other_shells_understand_theirs(entrepot, tmp_path, shell):
+    script = tmp_path / "script"
+    script.write_text(entrepot("completion", shell).stdout)
+    r = subprocess.run([shell, "-n", script], capture_output=True, text=True)
+    assert r.returncode == 0 and not r.stderr, r.stderr
+
+
 # --- starting ---------------------------------------------------------------------------------------------------------
 
 def test_a_second_mirror_on_a_store_is_refused_and_the_first_goes_on(launch, entrepot, image, tmp_path):

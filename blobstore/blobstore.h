@@ -43,7 +43,7 @@ struct blobstore_report {
     uint64_t blobs, bytes; /* stored now */
     uint64_t adopted;      /* files that had no record that fits them and have one now */
     uint64_t dropped;      /* records that had no file, or one with other bytes */
-    uint64_t partials, partial_bytes; /* unfinished writes that can be resumed */
+    uint64_t partials, partial_bytes; /* unfinished writes that can be resumed, and how large their files are */
     uint64_t discarded;               /* files that were none of ours, empty, or wrong: removed or set aside */
 };
 
@@ -97,7 +97,7 @@ MUST_CHECK int blobstore_flush_touches(struct blobstore *store); /* waits for th
 /*
  * A writer is one blob in the making: `partial/<algorithm>-<hex>`.
  *
- *   open ──append*──► open ──blobstore_batch_publish()──► published ──close──► gone; the blob is stored
+ *   open ──append, write, extend*──► open ──blobstore_batch_publish()──► published ──close──► gone; the blob is stored
  *     │                 └─────close(KEEP)──► the file stays, and the next open goes on where it ended
  *     └───────────────────────close(DISCARD)──► the file is removed
  *
@@ -113,6 +113,15 @@ MUST_CHECK int blobstore_writer_open(struct blobstore *store, const struct diges
 MUST_CHECK int blobstore_writer_reserve(struct blobstore_writer *w, uint64_t size);
 /* Appends everything or fails; after a failure the length is what it was before the call. */
 MUST_CHECK int blobstore_writer_append(struct blobstore_writer *w, const void *data, size_t len);
+/*
+ * The same in pieces of any order, within the size that was reserved: writes at an offset, at the length or beyond it.
+ * The bytes do not count before blobstore_writer_extend() says that everything up to a new length has been written;
+ * what is beyond the length when the writer is closed or the process ends is thrown away.
+ */
+MUST_CHECK int blobstore_writer_write(struct blobstore_writer *w, uint64_t offset, const void *data, size_t len);
+MUST_CHECK int blobstore_writer_extend(struct blobstore_writer *w, uint64_t length);
+/* Back to no bytes at all: they were the wrong ones. */
+MUST_CHECK int blobstore_writer_restart(struct blobstore_writer *w);
 uint64_t blobstore_writer_length(const struct blobstore_writer *w);
 /* For pread() by any thread; the writer's own, good until it is closed; dup() it to keep it longer. */
 int blobstore_writer_fd(const struct blobstore_writer *w);

@@ -300,6 +300,27 @@ int place_remove_blob(const struct place *p, const struct digest *digest)
 
 /* ------------------------------------------------------------------ partial files */
 
+/* Of a file that its writer was torn from while it had bytes ahead of a gap: what is before the gap. Else all of it. */
+static int length_of_partial(int fd, uint64_t size, uint64_t *ret_length)
+{
+    uint8_t bytes[FRONT_RECORD_SIZE];
+    struct front_record front;
+    *ret_length = size;
+    if (size < sizeof(bytes))
+        return 0;
+    uint64_t at = size - sizeof(bytes);
+    ssize_t n;
+    do
+        n = pread(fd, bytes, sizeof(bytes), (off_t)at);
+    while (n < 0 && errno == EINTR);
+    if (n < 0)
+        return -errno;
+    if (front_record_decode(bytes, (size_t)n, &front) < 0 || front.at != at)
+        return 0;
+    *ret_length = front.length;
+    return ftruncate(fd, (off_t)front.length) < 0 ? -errno : 0;
+}
+
 int place_open_partial(const struct place *p, const struct digest *digest, int *ret_fd, uint64_t *ret_length)
 {
     char name[DIGEST_TEXT_MAX];
@@ -312,7 +333,11 @@ int place_open_partial(const struct place *p, const struct digest *digest, int *
         return -errno;
     if (!S_ISREG(st.st_mode))
         return -EIO;
-    *ret_length = (uint64_t)st.st_size;
+    uint64_t length;
+    int r = length_of_partial(fd, (uint64_t)st.st_size, &length);
+    if (r < 0)
+        return r;
+    *ret_length = length;
     *ret_fd = TAKE_FD(fd);
     return 0;
 }

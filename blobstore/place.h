@@ -74,7 +74,8 @@ MUST_CHECK int place_set_index_aside(const struct place *p, int64_t now_ms);
 
 /* ------------------------------------------------------------------ partial files */
 
-/* Opens it for reading and writing, and makes it where it is not there. */
+/* Opens it for reading and writing, and makes it where it is not there. What its writer had ahead of a gap when it was
+ * torn from it is cut off. */
 MUST_CHECK int place_open_partial(const struct place *p, const struct digest *digest, int *ret_fd,
                                   uint64_t *ret_length);
 int place_remove_partial(const struct place *p, const struct digest *digest);

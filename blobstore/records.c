@@ -33,11 +33,21 @@ enum {
     TOTALS_AT_RESERVED = 1,
     TOTALS_AT_BYTES = 8,
     TOTALS_END = 16,
+
+    FRONT_AT_MAGIC = 0,
+    FRONT_AT_AT = 16,
+    FRONT_AT_LENGTH = 24,
+    FRONT_END = 32,
 };
+
+/* Random, so that no content ends like this by chance. What does so on purpose is shortened, and is fetched again. */
+static const uint8_t front_magic[FRONT_AT_AT] = {0x8e, 0x3b, 0x51, 0xd0, 0x6f, 0x92, 0x47, 0xaa,
+                                                 0x1c, 0xe5, 0x70, 0xb9, 0x24, 0xdf, 0x83, 0x01};
 
 static_assert(BLOB_END == BLOB_RECORD_SIZE, "layout of a blob's record");
 static_assert(WITNESS_END == WITNESS_RECORD_SIZE, "layout of the witness' record");
 static_assert(TOTALS_END == TOTALS_RECORD_SIZE, "layout of the totals' record");
+static_assert(FRONT_END == FRONT_RECORD_SIZE, "layout of the front's record");
 static_assert(DIGEST_SHA256 == 1 && DIGEST_SHA512 == 2, "these numbers are on disk");
 static_assert(BLOB_KEY_MAX == 65, "a blob's key fits LMDB's and has the digest whole");
 static_assert(BLOBSTORE_TAGS == 1 && BLOBSTORE_JOBS == 7 && BLOBSTORE_TABLES == 8, "these numbers are on disk");
@@ -177,5 +187,24 @@ int totals_record_decode(const void *bytes, size_t len, struct totals_record *re
         !all_zero(b + TOTALS_AT_RESERVED, TOTALS_AT_BYTES - TOTALS_AT_RESERVED))
         return -EBADMSG;
     *ret_record = (struct totals_record){.bytes = get64(b + TOTALS_AT_BYTES)};
+    return 0;
+}
+
+void front_record_encode(const struct front_record *r, uint8_t bytes[FRONT_RECORD_SIZE])
+{
+    memcpy(bytes + FRONT_AT_MAGIC, front_magic, sizeof(front_magic));
+    put64(bytes + FRONT_AT_AT, r->at);
+    put64(bytes + FRONT_AT_LENGTH, r->length);
+}
+
+int front_record_decode(const void *bytes, size_t len, struct front_record *ret_record)
+{
+    const uint8_t *b = bytes;
+    if (len != FRONT_END || memcmp(b + FRONT_AT_MAGIC, front_magic, sizeof(front_magic)) != 0)
+        return -EBADMSG;
+    const struct front_record r = {.at = get64(b + FRONT_AT_AT), .length = get64(b + FRONT_AT_LENGTH)};
+    if (r.length > r.at)
+        return -EBADMSG;
+    *ret_record = r;
     return 0;
 }

@@ -20,6 +20,7 @@
 #define SCHEMA_RECORD_SIZE 4
 #define WITNESS_RECORD_SIZE 24
 #define TOTALS_RECORD_SIZE 16
+#define FRONT_RECORD_SIZE 32
 
 /* By what a file is known again without reading it. */
 struct blob_facts {
@@ -45,6 +46,12 @@ struct totals_record {
     uint64_t bytes;
 };
 
+/* At the end of a partial file that has bytes ahead of a gap. */
+struct front_record {
+    uint64_t at;     /* where this record begins */
+    uint64_t length; /* bytes from the start that are all there */
+};
+
 /* Returns the length of the key. */
 size_t blob_key_encode(const struct digest *digest, uint8_t key[BLOB_KEY_MAX]);
 MUST_CHECK int blob_key_decode(const void *key, size_t len, struct digest *ret_digest);
@@ -60,6 +67,8 @@ void witness_record_encode(const struct witness_record *r, uint8_t bytes[WITNESS
 MUST_CHECK int witness_record_decode(const void *bytes, size_t len, struct witness_record *ret_record);
 void totals_record_encode(const struct totals_record *r, uint8_t bytes[TOTALS_RECORD_SIZE]);
 MUST_CHECK int totals_record_decode(const void *bytes, size_t len, struct totals_record *ret_record);
+void front_record_encode(const struct front_record *r, uint8_t bytes[FRONT_RECORD_SIZE]);
+MUST_CHECK int front_record_decode(const void *bytes, size_t len, struct front_record *ret_record);
 
 static inline bool blob_facts_equal(const struct blob_facts *a, const struct blob_facts *b)
 {

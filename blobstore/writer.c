@@ -1,7 +1,7 @@
 /*
  * A blob in the making.
  *
- *   state       | append, reserve | publish          | close(KEEP)        | close(DISCARD)
+ *   state       | append, write … | publish          | close(KEEP)        | close(DISCARD)
  *   ------------+-----------------+------------------+--------------------+---------------
  *   open        | yes             | → published      | file stays         | file removed
  *   spoiled     | -EIO            | -EIO             | file removed       | file removed
@@ -9,6 +9,11 @@
  *
  * Spoiled: the file system has failed to write pages back. It forgets about them then, and a second fdatasync() would
  * claim success.
+ *
+ * Bytes that were written ahead leave a gap behind them, which a file's size does not show, nor its holes where room
+ * was reserved. So before the first of them the front is marked: a record behind the last byte of the blob says how
+ * many bytes from the start are there, and is kept up with them. A close cuts the file at its length, and the mark off;
+ * whoever opens a file that has one was torn from the last writer, and cuts it there.
  */
 #include "blobstore/store.h"
 
@@ -26,9 +31,9 @@ struct blobstore_writer {
     int fd;
 
     /* its one thread */
-    uint64_t length; /* announced; the file may be longer by what a failed append has left */
-    uint64_t pushed; /* handed to write-back up to here */
-    bool stretched;  /* room was reserved beyond the length */
+    uint64_t length;   /* announced; the file may be longer by what a failed append has left */
+    uint64_t reserved; /* room for so much was asked for; 0: it was not */
+    uint64_t mark_at;  /* where the front is marked; 0: it is not */
     bool spoiled;
     bool published;
 
@@ -86,7 +91,6 @@ int blobstore_writer_open(struct blobstore *store, const struct digest *digest, 
         leave(w);
         return r == -EDQUOT ? -ENOSPC : r;
     }
-    w->pushed = w->length;
     *ret_length = w->length;
     *ret_writer = TAKE_PTR(w);
     return 0;
@@ -98,13 +102,13 @@ static int trim(struct blobstore_writer *w)
     struct stat st;
     if (fstat(w->fd, &st) < 0)
         return -errno;
-    if (!w->stretched && (uint64_t)st.st_size == w->length)
+    if (w->reserved == 0 && (uint64_t)st.st_size == w->length)
         return 0;
     if ((uint64_t)st.st_size < w->length)
         return -EIO; /* somebody else has cut it */
     if (ftruncate(w->fd, (off_t)w->length) < 0)
         return -errno;
-    w->stretched = false;
+    w->reserved = w->mark_at = 0;
     return 0;
 }
 
@@ -119,29 +123,27 @@ int blobstore_writer_reserve(struct blobstore_writer *w, uint64_t size)
     do {
         r = fallocate(w->fd, FALLOC_FL_KEEP_SIZE, 0, (off_t)size) < 0 ? -errno : 0;
     } while (r == -EINTR);
-    w->stretched = true;
+    w->reserved = size;
     switch (r) {
     case -EOPNOTSUPP:
     case -ENOSYS:
         return 0;
     case -ENOSPC:
     case -EDQUOT:
-        (void)trim(w); /* some of it may have been given */
+        if (w->mark_at == 0)
+            (void)trim(w); /* some of it may have been given */
         return -ENOSPC;
     default:
         return r;
     }
 }
 
-int blobstore_writer_append(struct blobstore_writer *w, const void *data, size_t len)
+static int put(const struct blobstore_writer *w, uint64_t offset, const void *data, size_t len)
 {
-    assert(!w->published);
-    if (w->spoiled)
-        return -EIO;
     const char *from = data;
     size_t done = 0;
     while (done < len) {
-        ssize_t n = pwrite(w->fd, from + done, len - done, (off_t)(w->length + done));
+        ssize_t n = pwrite(w->fd, from + done, len - done, (off_t)(offset + done));
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)
@@ -150,12 +152,54 @@ int blobstore_writer_append(struct blobstore_writer *w, const void *data, size_t
             return -EIO;
         done += (size_t)n;
     }
-    w->length += len;
-    if (w->length - w->pushed >= WRITE_BACK) {
-        (void)sync_file_range(w->fd, (off_t)w->pushed, (off_t)(w->length - w->pushed), SYNC_FILE_RANGE_WRITE);
-        w->pushed = w->length;
-    }
     return 0;
+}
+
+static int mark_front(const struct blobstore_writer *w, uint64_t at)
+{
+    uint8_t bytes[FRONT_RECORD_SIZE];
+    front_record_encode(&(struct front_record){.at = at, .length = w->length}, bytes);
+    return put(w, at, bytes, sizeof(bytes));
+}
+
+int blobstore_writer_write(struct blobstore_writer *w, uint64_t offset, const void *data, size_t len)
+{
+    assert(!w->published && offset >= w->length);
+    if (w->spoiled)
+        return -EIO;
+    int r = 0;
+    if (offset > w->length && w->mark_at == 0) {
+        assert(offset + len <= w->reserved);
+        r = mark_front(w, w->reserved);
+        if (r < 0)
+            return r;
+        w->mark_at = w->reserved;
+    }
+    r = put(w, offset, data, len);
+    uint64_t before = offset / WRITE_BACK * WRITE_BACK, after = (offset + len) / WRITE_BACK * WRITE_BACK;
+    if (r == 0 && after > before)
+        (void)sync_file_range(w->fd, (off_t)before, (off_t)(after - before), SYNC_FILE_RANGE_WRITE);
+    return r;
+}
+
+int blobstore_writer_extend(struct blobstore_writer *w, uint64_t length)
+{
+    assert(!w->published && length >= w->length);
+    w->length = length;
+    return w->mark_at > 0 ? mark_front(w, w->mark_at) : 0;
+}
+
+int blobstore_writer_append(struct blobstore_writer *w, const void *data, size_t len)
+{
+    int r = blobstore_writer_write(w, w->length, data, len);
+    return r == 0 ? blobstore_writer_extend(w, w->length + len) : r;
+}
+
+int blobstore_writer_restart(struct blobstore_writer *w)
+{
+    assert(!w->published);
+    w->length = 0;
+    return w->spoiled ? -EIO : trim(w);
 }
 
 uint64_t blobstore_writer_length(const struct blobstore_writer *w)

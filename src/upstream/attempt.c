@@ -49,7 +49,8 @@ struct attempt {
     struct grants *grants;
     struct intent intent;
     char *repository;
-    uint64_t offset;
+    uint64_t offset, length;
+    bool spare;
     const struct attempt_owner *owner;
     void *arg;
     struct loop *loop;
@@ -73,8 +74,8 @@ struct attempt {
     bool fresh;               /* the token was fetched for this attempt */
     bool widened;             /* insufficient_scope was met once */
 
-    bool passing; /* head() has been called */
-    int64_t length, received;
+    bool passing;               /* head() has been called */
+    int64_t declared, received; /* bytes of the body */
     int64_t retry_after_ms;
     int status;
     enum standing_word word;
@@ -109,9 +110,11 @@ int attempt_create(const struct attempt_request *request, struct source *source,
     at->loop = loop;
     at->intent = request->intent;
     at->offset = request->intent.head ? 0 : request->offset;
+    at->length = request->intent.head ? 0 : request->length;
+    at->spare = request->spare;
     at->owner = owner;
     at->arg = arg;
-    at->length = at->retry_after_ms = -1;
+    at->declared = at->retry_after_ms = -1;
     at->word = STANDING_UNKNOWN;
     at->turn.fire = on_turn;
     at->waiter.ready = grant_ready;
@@ -208,15 +211,15 @@ static int pass_head(struct attempt *at, struct transfer *t)
     const struct header *h = &t->header;
     if (h->encoded)
         return transfer_fail(t, -EPROTO, "the body is encoded, which was not asked for");
-    if (h->status == 206 && (at->offset == 0 || h->range_start < 0))
+    if (h->status == 206 && ((at->offset == 0 && at->length == 0) || h->range_start < 0))
         return transfer_fail(t, -EREMOTEIO, "a part (206) that was not asked for");
-    if (declared_length(h, &at->length) < 0)
+    if (declared_length(h, &at->declared) < 0)
         return transfer_fail(t, -EPROTO, "Content-Length and Content-Range contradict each other");
     struct upstream_head head = {
         .status = h->status,
-        .length = at->length,
+        .length = at->declared,
         .range_start = h->range_start,
-        .total = h->status == 206 ? h->range_total : at->length,
+        .total = h->status == 206 ? h->range_total : at->declared,
         .content_type = header_text(&h->content_type),
         .digest = header_text(&h->digest),
         .etag = header_text(&h->etag),
@@ -270,7 +273,7 @@ static int transfer_body(void *arg, const void *data, size_t len)
 {
     struct attempt *at = arg;
     at->received += (int64_t)len;
-    if (at->length >= 0 && at->received > at->length)
+    if (at->declared >= 0 && at->received > at->declared)
         return transfer_fail(at->transfer, -EPROTO, "more bytes than declared");
     standing_note_bytes(at->source, len);
     return at->owner->body(at->arg, data, len);
@@ -515,7 +518,7 @@ static void transfer_done(void *arg, struct transfer *t)
         at->status = status;
     bool pause = status > 0 && t->ignore && note_answer(at, t);
     at->word = t->phase == TRANSFER_QUEUED ? STANDING_UNKNOWN : word_of_answer(at, t, status);
-    if (at->passing && t->error == 0 && !at->intent.head && at->length >= 0 && at->received < at->length)
+    if (at->passing && t->error == 0 && !at->intent.head && at->declared >= 0 && at->received < at->declared)
         (void)transfer_fail(t, -ECONNRESET, "the answer broke off");
     if (at->shown == LOGIN_BASIC && status > 0)
         grants_note_login(at->grants, status != 401);
@@ -553,8 +556,10 @@ static void start(struct attempt *at)
         .accept = accept[object],
         .hop = at->source->sibling ? at->source->hop : NULL,
         .offset = at->offset,
+        .length = at->length,
         .head = at->intent.head,
         .bulk = object == UPSTREAM_BLOB && !at->intent.head,
+        .spare = at->spare,
     };
     struct transfer *t;
     int r = transfer_create(at->loop, &request, &owner, at, &t);
@@ -566,7 +571,7 @@ static void start(struct attempt *at)
     if (r == -EPERM) {
         fail(at, r, "a private address, to which it may not lead");
     } else if (r < 0) {
-        fail(at, r, r == -ECANCELED ? "stopped" : "cannot be asked");
+        fail(at, r, r == -ECANCELED ? "stopped" : r == -EBUSY ? "no connection can be spared" : "cannot be asked");
     } else {
         at->state = ATTEMPT_ASKING;
         at->transfer = t;

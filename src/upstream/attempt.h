@@ -16,7 +16,8 @@ struct source;
 struct attempt_request {
     struct intent intent;
     const char *repository, *reference, *query; /* as in struct upstream_job */
-    uint64_t offset;
+    uint64_t offset, length;
+    bool spare;
 };
 
 struct attempt_result {

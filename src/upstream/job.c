@@ -34,7 +34,8 @@ struct job {
     /* set at create */
     struct sources *sources;
     char *repository, *reference, *query;
-    uint64_t offset;
+    uint64_t offset, length;
+    bool spare;
     int64_t delay_ms;
     const struct upstream_callbacks *callbacks;
     void *arg;
@@ -85,6 +86,8 @@ int job_create(const struct upstream_job *request, struct sources *sources, stru
     job->sources = sources_ref(sources);
     job->loop = loop;
     job->offset = request->offset;
+    job->length = request->length;
+    job->spare = request->spare;
     job->delay_ms = request->delay_ms;
     job->callbacks = request->callbacks;
     job->arg = request->arg;
@@ -238,7 +241,7 @@ static struct failure failure_of(const struct job *job, const struct attempt_res
 /* Another source would say the same, or nobody wants to know. */
 static bool is_final(const struct job *job, const struct attempt_result *r)
 {
-    return job->passing || r->error == -ECANCELED || r->error == -ENOMEM || r->error == -ERANGE ||
+    return job->passing || r->error == -ECANCELED || r->error == -ENOMEM || r->error == -ERANGE || r->error == -EBUSY ||
            (r->error == 0 && job->state == JOB_ASKING);
 }
 
@@ -287,6 +290,8 @@ static void try(struct job *job, bool survey)
         .reference = job->reference,
         .query = job->query,
         .offset = job->offset,
+        .length = job->length,
+        .spare = job->spare,
     };
     request.intent.head = survey || request.intent.head;
     int r = attempt_create(&request, s, job->loop, &owner, job, &job->attempt);

@@ -75,6 +75,12 @@ static bool has_room(const struct host *h, const struct transfer *t)
     return h->active < (t->bulk ? max - reserve : max);
 }
 
+/* Half of the connections are free, and nobody waits for one. */
+static bool can_spare(const struct host *h, const struct transfer *t)
+{
+    return h->active < t->source->max_connections / 2 && list_empty(&h->queue) && list_empty(&h->bulk_queue);
+}
+
 static void dequeue(struct loop *l, struct host *h, struct list *queue)
 {
     while (!list_empty(queue)) {
@@ -111,6 +117,10 @@ int loop_start(struct loop *l, struct transfer *t)
     struct host *h = find_host(l, t->url.origin);
     if (!h)
         return -ENOMEM;
+    if (t->spare && !can_spare(h, t)) {
+        forget_host(h);
+        return -EBUSY;
+    }
     t->host = h;
     t->phase = TRANSFER_QUEUED;
     list_append(t->bulk ? &h->bulk_queue : &h->queue, &t->link);

@@ -26,8 +26,8 @@ struct loop {
 MUST_CHECK int loop_init(struct loop *l);
 /* No transfer may be left. */
 void loop_finish(struct loop *l);
-/* From now on the loop has the transfer, and frees it after its done(). -ENOMEM, -ECANCELED: the caller still has it.
- */
+/* From now on the loop has the transfer, and frees it after its done(). -ENOMEM, -ECANCELED; -EBUSY: no connection can
+ * be spared for it. Then the caller still has it. */
 MUST_CHECK int loop_start(struct loop *l, struct transfer *t);
 /* Not inside libcurl: ends it now, with the error that it has; done() is called. */
 void loop_end(struct loop *l, struct transfer *t);

@@ -166,9 +166,13 @@ static int add_fields(struct transfer *t, const struct transfer_request *request
         r = add_field(t, "Cache-Control", "only-if-cached");
     if (r == 0 && request->hop)
         r = add_field(t, "Entrepot-Hop", request->hop);
-    if (r == 0 && request->offset > 0) {
+    if (r == 0 && (request->offset > 0 || request->length > 0)) {
         char range[64];
-        (void)snprintf(range, sizeof(range), "bytes=%llu-", (unsigned long long)request->offset);
+        unsigned long long from = request->offset, length = request->length;
+        if (length > 0)
+            (void)snprintf(range, sizeof(range), "bytes=%llu-%llu", from, from + length - 1);
+        else
+            (void)snprintf(range, sizeof(range), "bytes=%llu-", from);
         r = add_field(t, "Range", range);
     }
     return r;
@@ -255,6 +259,7 @@ int transfer_create(struct loop *loop, const struct transfer_request *request, c
     t->arg = arg;
     t->head = request->head;
     t->bulk = request->bulk;
+    t->spare = request->spare;
     t->timer.fire = on_timer;
     list_init(&t->link);
     header_init(&t->header);

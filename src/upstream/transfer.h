@@ -46,9 +46,10 @@ struct transfer_request {
     const char *authorization; /* value of the field, or NULL */
     const char *accept;        /* likewise */
     const char *hop;           /* not NULL: to a sibling, who answers from what it has; who asks */
-    uint64_t offset;           /* > 0: Range: bytes=<offset>- */
+    uint64_t offset, length;   /* Range, where one of them is not 0; a length of 0: to the end */
     bool head;
-    bool bulk; /* a blob's: it may last, and others go before it */
+    bool bulk;  /* a blob's: it may last, and others go before it */
+    bool spare; /* does not wait for a connection, and leaves half of them to others */
 };
 
 #define TRANSFER_MESSAGE 256
@@ -60,7 +61,7 @@ struct transfer {
     struct url url;
     const struct transfer_owner *owner;
     void *arg;
-    bool head, bulk;
+    bool head, bulk, spare;
     bool proxied; /* by source_proxy() */
     bool guarded; /* must not reach a private address */
     CURL *easy;

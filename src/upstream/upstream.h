@@ -73,6 +73,7 @@ struct upstream_result {
  *         -ETIMEDOUT     connect, header or stall deadline
  *         -EPROTO        TLS failed, not HTTP, malformed token reply, too many redirects
  *         -EPERM         refused by us: a private address, a scheme, a realm that may not be asked
+ *         -EBUSY         no connection can be spared
  *         -EFBIG         a header or token reply over its limit
  *         -ECANCELED     stopped
  *         or what a callback returned
@@ -102,7 +103,9 @@ struct upstream_job {
     enum upstream_class class;
     bool anonymous;   /* as the public would ask: no account is shown */
     uint32_t avoid;   /* bit i: not source i, unless nobody else is there */
-    uint64_t offset;  /* > 0: Range: bytes=<offset>- */
+    uint64_t offset;  /* with `length`: this part of it, by Range; the answer may be all of it (200) */
+    uint64_t length;  /* 0: to the end */
+    bool spare;       /* only where a connection to its host can be spared, at once; else -EBUSY */
     int64_t delay_ms; /* wait so long before the first request (back-off) */
     const struct upstream_callbacks *callbacks;
     void *arg;

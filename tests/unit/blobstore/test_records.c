@@ -76,6 +76,10 @@ START_TEST(the_document_has_the_bytes_that_are_written)
     totals_record_encode(&(struct totals_record){.bytes = 5}, bytes);
     ck_assert_uint_eq(documented("totals", expected, sizeof(expected)), TOTALS_RECORD_SIZE);
     ck_assert_mem_eq(bytes, expected, TOTALS_RECORD_SIZE);
+
+    front_record_encode(&(struct front_record){.at = 100000000, .length = 4194304}, bytes);
+    ck_assert_uint_eq(documented("mark of the front", expected, sizeof(expected)), FRONT_RECORD_SIZE);
+    ck_assert_mem_eq(bytes, expected, FRONT_RECORD_SIZE);
 }
 END_TEST
 
@@ -108,6 +112,15 @@ START_TEST(what_is_encoded_is_decoded)
     ck_ok(witness_record_decode(witness_bytes, sizeof(witness_bytes), &known));
     ck_assert_uint_eq(known.inode, 8);
     ck_assert_int_eq(known.ctime_ns, -9);
+
+    struct front_record front;
+    uint8_t front_bytes[FRONT_RECORD_SIZE];
+    front_record_encode(&(struct front_record){.at = 10, .length = 10}, front_bytes);
+    ck_ok(front_record_decode(front_bytes, sizeof(front_bytes), &front));
+    ck_assert_uint_eq(front.at, 10);
+    ck_assert_uint_eq(front.length, 10);
+    front_record_encode(&(struct front_record){.at = 10, .length = 11}, front_bytes);
+    ck_assert_int_eq(front_record_decode(front_bytes, sizeof(front_bytes), &front), -EBADMSG);
 }
 END_TEST
 

@@ -134,6 +134,94 @@ START_TEST(a_tail_that_was_never_announced_is_cut_off_when_the_file_is_kept)
 }
 END_TEST
 
+/* A writer with "front" at the start of ten bytes of room, and bytes ahead of a gap. */
+static struct blobstore_writer *ragged_writer(struct blobstore *store)
+{
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_reserve(w, 10));
+    ck_ok(blobstore_writer_write(w, 8, "ea", 2));
+    ck_assert_uint_eq(blobstore_writer_length(w), 0);
+    ck_ok(blobstore_writer_append(w, "front", 5));
+    return w;
+}
+
+static uint64_t size_of_partial(void)
+{
+    struct stat st;
+    struct digest digest = helper_digest(0);
+    ck_ok(stat(partial_path(&digest), &st));
+    return (uint64_t)st.st_size;
+}
+
+START_TEST(bytes_ahead_of_a_gap_count_when_it_is_closed)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_writer *w = ragged_writer(store);
+    char bytes[16];
+    ck_ok(blobstore_writer_write(w, 5, "ahs", 3));
+    ck_assert_uint_eq(blobstore_writer_length(w), 5);
+    ck_ok(blobstore_writer_extend(w, 10));
+    ck_assert_uint_eq(blobstore_writer_length(w), 10);
+    ck_assert_int_eq(pread(blobstore_writer_fd(w), bytes, 10, 0), 10);
+    ck_assert_mem_eq(bytes, "frontahsea", 10);
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_assert_uint_eq(size_of_partial(), 10);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(bytes_ahead_of_a_gap_are_not_kept)
+{
+    struct blobstore *store = helper_open(NULL);
+    blobstore_writer_close(ragged_writer(store), BLOBSTORE_KEEP);
+    ck_assert_uint_eq(size_of_partial(), 5);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_writer_that_was_killed_with_bytes_ahead_left_what_is_before_the_gap)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_writer *w = ragged_writer(store);
+    struct digest digest = helper_digest(0);
+    char bytes[64];
+    uint64_t length;
+    /* The file as it is now, in the place of the one that an orderly close leaves. */
+    ssize_t size = pread(blobstore_writer_fd(w), bytes, sizeof(bytes), 0);
+    ck_assert_int_gt(size, 10);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    AUTO_CLOSE int fd = open(partial_path(&digest), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert_int_eq(write(fd, bytes, (size_t)size), size);
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_assert_uint_eq(length, 5);
+    ck_assert_uint_eq(size_of_partial(), 5); /* once it is cut nothing of it can come back */
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+
+    ck_ok(pwrite(fd, bytes, (size_t)size - 1, 0) == size - 1 ? 0 : -EIO); /* half a mark is none */
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_assert_uint_eq(length, (uint64_t)size - 1);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_writer_starts_again_where_its_bytes_were_wrong)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_writer *w = ragged_writer(store);
+    ck_ok(blobstore_writer_restart(w));
+    ck_assert_uint_eq(blobstore_writer_length(w), 0);
+    ck_assert_uint_eq(size_of_partial(), 0);
+    ck_ok(blobstore_writer_append(w, "right", 5));
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_assert_uint_eq(size_of_partial(), 5);
+    blobstore_close(store);
+}
+END_TEST
+
 START_TEST(a_kept_file_without_bytes_is_not_kept)
 {
     struct blobstore *store = helper_open(NULL);
@@ -203,6 +291,10 @@ int main(void)
     tcase_add_test(tc, room_reserved_leaves_the_length_and_is_given_back);
     tcase_add_test(tc, more_room_than_there_can_be_is_an_error_and_not_a_crash);
     tcase_add_test(tc, a_tail_that_was_never_announced_is_cut_off_when_the_file_is_kept);
+    tcase_add_test(tc, bytes_ahead_of_a_gap_count_when_it_is_closed);
+    tcase_add_test(tc, bytes_ahead_of_a_gap_are_not_kept);
+    tcase_add_test(tc, a_writer_that_was_killed_with_bytes_ahead_left_what_is_before_the_gap);
+    tcase_add_test(tc, a_writer_starts_again_where_its_bytes_were_wrong);
     tcase_add_test(tc, a_kept_file_without_bytes_is_not_kept);
     tcase_add_test(tc, many_megabytes_come_through_whole);
     return helper_run(suite);

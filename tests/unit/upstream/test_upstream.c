@@ -555,6 +555,23 @@ START_TEST(a_redirect_keeps_the_range_and_not_the_token)
 }
 END_TEST
 
+START_TEST(a_part_is_asked_for_from_its_first_byte_to_its_last)
+{
+    hub_start();
+    hub.redirects = true;
+    world_start(&world);
+    struct upstream_job job = probe_job(&probe);
+    job.offset = 4;
+    job.length = 17;
+    ck_assert_int_eq(probe_run(&world, &probe, &job), 0);
+    ck_assert_str_eq(hub.range, "bytes=4-20");
+    job.offset = 0; /* a part that is at the start is a part all the same */
+    ck_assert_int_eq(again(job, NULL), 0);
+    ck_assert_str_eq(hub.range, "bytes=0-16");
+    hub_stop();
+}
+END_TEST
+
 /* Redirects to what the test says. */
 static char location[256];
 
@@ -1055,6 +1072,35 @@ START_TEST(a_manifest_does_not_wait_behind_blobs)
 }
 END_TEST
 
+START_TEST(a_job_that_must_find_a_connection_to_spare_leaves_half_of_them_and_does_not_wait)
+{
+    enum { HELD = 3 };
+    static struct probe probes[HELD];
+    struct httpd *h = only(hold_blobs);
+    world.config.upstream.max_connections_per_host = 4;
+    world_start(&world);
+    struct upstream_job job = probe_job(&probe);
+    job.object = UPSTREAM_MANIFEST;
+    job.spare = true;
+    ck_assert_int_eq(probe_run(&world, &probe, &job), 0); /* all of them are free */
+    for (int i = 0; i < HELD; i++) {
+        probe_init(&probes[i]);
+        struct upstream_job blob = probe_job(&probes[i]);
+        blob.spare = i == 1;
+        probe_submit(&world, &probes[i], &blob);
+    }
+    ck_assert_int_eq(again(job, NULL), -EBUSY);
+    ck_assert_uint_eq(probes[1].dones, 0); /* the second of four was to be had */
+    job.spare = false;
+    ck_assert_int_eq(again(job, NULL), 0);
+    only_stop(h);
+    for (int i = 0; i < HELD; i++) {
+        ck_assert_int_eq(probes[i].result.error, -ECANCELED);
+        probe_finish(&probes[i]);
+    }
+}
+END_TEST
+
 static struct upstream *resubmit_to;
 static int resubmitted;
 
@@ -1239,6 +1285,7 @@ int main(void)
     tcase_add_test(t, a_realm_of_somebody_else_is_not_told_the_account);
     tcase_add_test(t, files_that_cannot_be_read_are_said_and_done_without);
     tcase_add_test(t, a_redirect_keeps_the_range_and_not_the_token);
+    tcase_add_test(t, a_part_is_asked_for_from_its_first_byte_to_its_last);
     tcase_add_test(t, redirects_in_a_circle_end);
     tcase_add_test(t, a_redirect_that_may_not_be_followed_is_refused);
     tcase_add_test(t, a_redirect_to_a_private_address_is_not_even_dialled);
@@ -1257,6 +1304,7 @@ int main(void)
     tcase_add_test(t, a_job_waits_for_its_delay);
     tcase_add_test(t, many_jobs_share_few_connections);
     tcase_add_test(t, a_manifest_does_not_wait_behind_blobs);
+    tcase_add_test(t, a_job_that_must_find_a_connection_to_spare_leaves_half_of_them_and_does_not_wait);
     tcase_add_test(t, a_stop_ends_every_job_once_in_whatever_state_it_is);
     tcase_add_test(t, a_reload_is_for_new_jobs);
     tcase_add_test(t, a_configuration_that_makes_no_sense_does_not_start);

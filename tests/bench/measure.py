@@ -140,9 +140,10 @@ class Bench:
 
     def mirror(self, kind, upstream_port):
         make = {"entrepot": lambda: peers.entrepot(self.work, self.binary, upstream_port),
+                "entrepot, 4": lambda: peers.entrepot(self.work, self.binary, upstream_port, 4),
                 "nginx": lambda: peers.locking_nginx(self.work, upstream_port),
                 "registry": lambda: peers.registry_proxy(self.work, upstream_port)}[kind]
-        directory = {"entrepot": "entrepot", "nginx": "locking", "registry": "registry-proxy"}[kind]
+        directory = {"nginx": "locking", "registry": "registry-proxy"}.get(kind, "entrepot")
         processes.empty_directory(os.path.join(self.work, directory))
         return make().start()
 
@@ -253,8 +254,8 @@ class Uplink(Cold):
         for i in bench.rounds(2):
             for clients in (1, 64):
                 say("cold 500 MiB over an uplink of 100 MB/s, %d clients, round %d" % (clients, i + 1))
-                for kind in ["direct"] + bench.mirrors():
-                    if kind in ("direct", "entrepot") and clients == 1 or i == 0 and not bench.quick:
+                for kind in ["direct"] + (["entrepot, 4"] if bench.binary else []) + bench.mirrors():
+                    if kind in ("direct", "entrepot", "entrepot, 4") and clients == 1 or i == 0 and not bench.quick:
                         # direct and by docker-registry each client has a connection, and 100 MB/s, of its own
                         self.run(kind, clients, bench.uplink_port)
 

@@ -188,7 +188,8 @@ def registry_proxy(work, upstream_port):
     return registry(work, "registry-proxy", os.path.join(work, "registry-proxy", "store"), upstream_port)
 
 
-def entrepot(work, binary, upstream_port):
+def entrepot(work, binary, upstream_port, connections=1):
+    """The mirror. Over one connection a blob is one GET, which the upstream's are held against."""
     port = free_port()
     directory = os.path.join(work, "entrepot")
     os.makedirs(directory, exist_ok=True)
@@ -199,10 +200,11 @@ server:
 store:
   path: "%s/store"
 log: { level: info, format: text }
+segments: { count: %d }
 default_registry: docker.io
 registries:
   docker.io:
     url: "http://127.0.0.1:%d"
-""" % (port, directory, upstream_port)
+""" % (port, directory, connections, upstream_port)
     path = write(os.path.join(directory, "entrepot.yaml"), text)
     return Server("entrepot", [binary, "serve", "--config", path], port, os.path.join(directory, "log"))

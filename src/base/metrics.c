@@ -68,6 +68,9 @@ static const struct family families[] = {
          .help = "Attempts at a blob that broke off, or did not get as far as that, and were followed by another."},
     [METRIC_FLIGHTS_PREFETCHED] = {"entrepot_flights_prefetched_total", COUNTER, .labels = {"registry"},
                                    .help = "Blobs that began to flow before a client asked for them."},
+    [METRIC_FLIGHTS_SEGMENTS] =
+        {"entrepot_flights_segments_total", COUNTER, .labels = {"registry"},
+         .help = "Parts of large blobs that were fetched ahead of what came from the start, over other connections."},
     [METRIC_STORED_BYTES] = {"entrepot_stored_bytes_total", COUNTER, BYTES, .labels = {"registry"},
                              .help =
                                  "Distinct bytes: of blobs and manifests that were fetched and verified, each counted "

@@ -34,6 +34,7 @@ enum metric {
     METRIC_FLIGHTS_FAILED,       /* registry */
     METRIC_FLIGHTS_RESUMED,      /* registry */
     METRIC_FLIGHTS_PREFETCHED,   /* registry */
+    METRIC_FLIGHTS_SEGMENTS,     /* registry */
     METRIC_STORED_BYTES,         /* registry */
     METRIC_UPSTREAM_REQUESTS,    /* registry, source */
     METRIC_UPSTREAM_BYTES,       /* registry, source */

@@ -120,6 +120,10 @@ struct config {
         char *no_proxy;
     } upstream;
     struct {
+        unsigned count;    /* 1: off */
+        uint64_t min_size; /* bytes */
+    } segments;
+    struct {
         unsigned reserve_revalidation; /* percent of the limit that the class below live pulls leaves */
         unsigned reserve_seeding;
         int64_t probe_after_ms;

@@ -342,6 +342,15 @@ static const struct schema_item upstream_items[] = {
      .doc = NO_PROXY_DOC},
     {NULL}};
 
+static const struct schema_item segments_items[] = {
+    {"count", SCHEMA_COUNT, AT(segments.count), .min = 1, .max = 16, .fallback = "4",
+     .doc = "Connections that fetch one blob at once, where the source gives parts of it and has connections to spare: "
+            "none is taken for this when half of `upstream.max_connections_per_host` are in use. 1 turns it off."},
+    {"min_size", SCHEMA_SIZE, AT(segments.min_size), .min = 1 << 20, .max = INT64_MAX, .fallback = "64MiB",
+     .doc = "Only where at least so much of a blob is missing. A connection fetches an eighth of this at a time, and "
+            "more where the blob is much larger."},
+    {NULL}};
+
 static const struct schema_item budget_items[] = {
     {"reserve_revalidation", SCHEMA_COUNT, AT(budget.reserve_revalidation), .min = 0, .max = 100, .fallback = "10",
      .doc =
@@ -448,6 +457,8 @@ const struct schema_item config_schema[] = {
     {"log", SCHEMA_SECTION, .items = log_items, .doc = "What is told."},
     {"tags", SCHEMA_SECTION, .items = tags_items, .doc = "How fresh a tag must be."},
     {"upstream", SCHEMA_SECTION, .items = upstream_items, .doc = "The side of the registries, for all of them."},
+    {"segments", SCHEMA_SECTION, .items = segments_items,
+     .doc = "Large blobs, of which several parts are fetched at once: for sources that are slow by the connection."},
     {"budget", SCHEMA_SECTION, .items = budget_items,
      .doc =
          "Registries that limit pulls, as Docker Hub does by the number of manifests, say so with each answer; what is "

@@ -21,8 +21,6 @@
 #define ROOM_PAUSE_MS 250
 #define ROOM_MORE (4 * MIB)
 
-static void advance(struct flight *f, const struct upstream_result *result);
-
 /* --- the end ------------------------------------------------------------------------------------------------ */
 
 static struct flight *flight_of_keeping(struct keeping *k)
@@ -70,7 +68,7 @@ static void keeping_done(struct keeping *k, int result)
 static void end(struct flight *f, enum flight_state state, enum blobstore_keep keep)
 {
     f->keep = keep;
-    free(TAKE_PTR(f->gathered));
+    parts_drop(f);
     f->keeping = (struct keeping){.add = keeping_add, .done = keeping_done};
     gate_lock(&f->gate);
     f->state = state;
@@ -121,30 +119,9 @@ void flight_land(struct flight *f)
     end(f, FLIGHT_LANDING, BLOBSTORE_KEEP);
 }
 
-/* --- bytes come --------------------------------------------------------------------------------------------- */
+/* --- asking ------------------------------------------------------------------------------------------------- */
 
-static int write_out(struct flight *f)
-{
-    if (f->gathered_len == 0)
-        return 0;
-    int r = blobstore_writer_append(f->writer, f->gathered, f->gathered_len);
-    if (r < 0)
-        return r;
-    gate_lock(&f->gate);
-    f->written += f->gathered_len;
-    r = f->broken;
-    bool post = flight_wants_hash(f);
-    gate_wake(&f->gate);
-    gate_unlock(&f->gate);
-    if (post)
-        workers_post(f->all->needs.workers, &f->work);
-    f->gathered_len = 0;
-    f->breaks = 0;
-    f->progressed_at = clock_monotonic_ms();
-    return r;
-}
-
-static int set_size(struct flight *f, uint64_t size, enum size_source source)
+int flight_set_size(struct flight *f, uint64_t size, enum size_source source)
 {
     if (size > LIMIT_BLOB)
         return -EFBIG;
@@ -156,130 +133,22 @@ static int set_size(struct flight *f, uint64_t size, enum size_source source)
     return 0;
 }
 
-/* What the answer's header says against what is known. */
-static int check_head(struct flight *f, const struct upstream_head *head)
+/* False: it has failed, and is the keeper's. */
+static bool ask(struct flight *f, enum flight_state state, int64_t delay_ms)
 {
-    bool is_part = head->status == 206;
-    if (is_part && (head->range_start < 0 || (uint64_t)head->range_start != f->written))
-        return -EPROTO;
-    int64_t total = is_part ? head->total : head->length;
-    bool is_claimed = f->size_source == SIZE_OF_MANIFEST && !f->answerable;
-    if (!f->has_size)
-        return total < 0 ? 0 /* the length shows at the end */ : set_size(f, (uint64_t)total, SIZE_OF_GET);
-    if ((uint64_t)total == f->size || (total < 0 && !is_claimed))
-        return 0;
-    /* A manifest's word is not believed against the registry's, nor alone: a HEAD decides. */
-    return is_claimed ? -EDOM : -EBADE;
-}
-
-static int on_head(void *arg, const struct upstream_head *head)
-{
-    struct flight *f = arg;
-    if (f->state == FLIGHT_SIZING) { /* no bytes at all may mean only that a HEAD has no body; a page says nothing */
-        bool is_page = strncmp(head->content_type, "text/html", 9) == 0;
-        f->vouched = f->vouched || !is_page;
-        return !is_page && head->length > 0 ? set_size(f, (uint64_t)head->length, SIZE_OF_HEAD) : 0;
-    }
-    int r = check_head(f, head);
-    f->skip = head->status == 206 ? 0 : f->written;
-    if (r == 0 && f->has_size && f->size > f->written)
-        r = blobstore_writer_reserve(f->writer, f->size);
-    f->job_error = r;
-    if (r < 0)
-        return r;
-    f->vouched = true;
-    f->givers |= 1U << (head->source % 32);
-    gate_lock(&f->gate);
-    f->state = FLIGHT_STREAMING;
-    f->answerable = true;
-    gate_wake(&f->gate);
-    gate_unlock(&f->gate);
-    return 0;
-}
-
-static int on_body(void *arg, const void *data, size_t len)
-{
-    struct flight *f = arg;
-    const char *p = data;
-    if (f->job_error)
-        return f->job_error; /* on_tick has met it */
-    if (f->skip > 0) {
-        size_t known = f->skip < len ? (size_t)f->skip : len;
-        f->skip -= known;
-        p += known;
-        len -= known;
-    }
-    uint64_t most = f->has_size ? f->size : LIMIT_BLOB;
-    if (len > most - f->written - f->gathered_len)
-        return f->job_error = -EMSGSIZE;
-    while (len > 0) {
-        size_t room = FLIGHT_GATHER - f->gathered_len, n = len < room ? len : room;
-        memcpy(f->gathered + f->gathered_len, p, n);
-        f->gathered_len += n;
-        p += n;
-        len -= n;
-        if (f->gathered_len == FLIGHT_GATHER) {
-            int r = write_out(f);
-            if (r < 0)
-                return f->job_error = r;
-        }
-    }
-    return 0;
-}
-
-static void on_tick(void *arg)
-{
-    struct flight *f = arg;
-    int r = write_out(f);
-    if (r < 0 && f->job_error == 0)
-        f->job_error = r; /* the next on_body ends the job */
-}
-
-static void on_done(void *arg, const struct upstream_result *result)
-{
-    struct flight *f = arg;
-    f->requests += result->requests;
-    int r = f->job_error ? 0 : write_out(f);
-    if (r < 0)
-        f->job_error = r;
-    advance(f, result);
-}
-
-static const struct upstream_callbacks callbacks = {
-    .on_head = on_head, .on_body = on_body, .on_tick = on_tick, .on_done = on_done};
-
-/* --- asking ------------------------------------------------------------------------------------------------- */
-
-static void ask(struct flight *f, enum flight_state state, int64_t delay_ms)
-{
-    char digest[DIGEST_TEXT_MAX];
     gate_lock(&f->gate);
     f->state = state;
     gate_unlock(&f->gate);
-    f->job_error = 0;
-    f->gathered_len = 0;
-    if (!f->gathered)
-        f->gathered = malloc(FLIGHT_GATHER);
-    const struct upstream_job job = {
-        .registry = f->registry,
-        .repository = f->repository,
-        .object = UPSTREAM_BLOB,
-        .reference = digest_format(&f->digest, digest),
-        .head = state == FLIGHT_SIZING,
-        .avoid = f->shunned | f->avoid,
-        .offset = state == FLIGHT_SIZING ? 0 : f->written,
-        .delay_ms = delay_ms,
-        .callbacks = &callbacks,
-        .arg = f,
-    };
-    int r = f->gathered ? upstream_submit(f->all->needs.upstream, &job) : -ENOMEM;
+    int r = part_ask(f->front, state == FLIGHT_SIZING, delay_ms);
     if (r < 0)
         flight_fail(f, r, NULL, r == -ECANCELED ? "shutting down" : "the upstream could not be asked", BLOBSTORE_KEEP);
+    return r == 0;
 }
 
 /* Every byte is in the file: the worker that hashes the last of them goes on. */
 static void complete(struct flight *f)
 {
+    parts_drop(f);
     gate_lock(&f->gate);
     f->state = FLIGHT_VERIFYING;
     f->complete = true;
@@ -294,12 +163,23 @@ static void complete(struct flight *f)
 
 static void ask_for_bytes(struct flight *f)
 {
-    if (f->has_size && f->written == f->size && f->vouched)
+    if (f->has_size && f->written == f->size && f->vouched) {
         complete(f);
-    else if (f->has_size && f->written > f->size)
+    } else if (f->has_size && f->written > f->size) {
         flight_fail(f, -EMSGSIZE, NULL, "the partial file is longer than the blob", BLOBSTORE_DISCARD);
-    else
-        ask(f, FLIGHT_ASKING, 0);
+    } else {
+        parts_plan(f);
+        (void)ask(f, FLIGHT_ASKING, 0);
+    }
+}
+
+/* Nothing is missing of the front. */
+static void go_on(struct flight *f)
+{
+    if (!parts_go_on(f))
+        complete(f);
+    else if (f->front->is_busy || ask(f, FLIGHT_ASKING, 0))
+        parts_feed(f);
 }
 
 /* Whether it is worth another attempt. An upstream that has sent part of the blob is forgiven a nonsense in between. */
@@ -337,12 +217,12 @@ static void resume(struct flight *f, int error, const struct upstream_result *re
     f->trouble = (struct failure){.error = error, .status = result->status, .until = now + pause};
     (void)snprintf(f->trouble.message, sizeof(f->trouble.message), "%s", result->message);
     gate_unlock(&f->gate);
-    if (now + pause - f->progressed_at > f->patience_ms) {
+    if (now + pause - f->progressed_at > f->rules.patience_ms) {
         flight_fail(f, error, result, result->message, BLOBSTORE_KEEP);
         return;
     }
     metrics_add(METRIC_FLIGHTS_RESUMED, 1, LABELS(f->registry));
-    ask(f, f->state == FLIGHT_SIZING ? FLIGHT_SIZING : FLIGHT_ASKING, pause);
+    (void)ask(f, f->state == FLIGHT_SIZING ? FLIGHT_SIZING : FLIGHT_ASKING, pause);
 }
 
 /* The blob is of another length than it should be: others may have it right. */
@@ -361,13 +241,13 @@ static bool wait_for_room(struct flight *f)
         return false;
     evictor_ask(f->all->needs.evictor, (f->has_size ? f->size - f->written : 0) + ROOM_MORE);
     keeper_hurry(f->all->needs.keeper);
-    ask(f, FLIGHT_ASKING, ROOM_PAUSE_MS << f->full++);
+    (void)ask(f, FLIGHT_ASKING, ROOM_PAUSE_MS << f->full++);
     return true;
 }
 
 static void fail_by_job(struct flight *f, const struct upstream_result *result)
 {
-    switch (f->job_error) {
+    switch (f->front->job_error) {
     case -EMSGSIZE:
     case -EBADE:
         fail_by_length(f, result, "the upstream's blob is longer or shorter than it should be");
@@ -384,7 +264,7 @@ static void fail_by_job(struct flight *f, const struct upstream_result *result)
         flight_fail(f, -ENOSPC, result, "the store is full", BLOBSTORE_DISCARD);
         break;
     default:
-        flight_fail(f, f->job_error, result, "the blob could not be written", BLOBSTORE_KEEP);
+        flight_fail(f, f->front->job_error, result, "the blob could not be written", BLOBSTORE_KEEP);
     }
 }
 
@@ -403,24 +283,27 @@ static void after_sizing(struct flight *f, const struct upstream_result *result)
         ask_for_bytes(f);
 }
 
-static void advance(struct flight *f, const struct upstream_result *result)
+void flight_advance(struct flight *f, const struct upstream_result *result)
 {
+    struct part *front = f->front;
     if (f->state == FLIGHT_SIZING) {
         after_sizing(f, result);
-    } else if (f->job_error == -EDOM) {
+    } else if (front->job_error == -EDOM) {
         f->size_source = SIZE_UNKNOWN;
         gate_lock(&f->gate);
         f->has_size = false;
         gate_unlock(&f->gate);
-        ask(f, FLIGHT_SIZING, 0);
-    } else if (f->job_error == -EBADE && f->written > 0) {
+        (void)ask(f, FLIGHT_SIZING, 0);
+    } else if (front->job_error == -EBADE && f->written > 0) {
         resume(f, -EPROTO, result);
-    } else if (f->job_error) {
+    } else if (front->job_error) {
         fail_by_job(f, result);
-    } else if (result->error == 0 && (!f->has_size || f->written == f->size)) {
-        int r = f->has_size ? 0 : set_size(f, f->written, SIZE_OF_GET);
+    } else if (result->error == 0 && !f->has_size) {
+        int r = flight_set_size(f, f->written, SIZE_OF_GET);
         assert(r == 0); /* on_body has kept it below LIMIT_BLOB */
         complete(f);
+    } else if (result->error != -ECANCELED && front->at == front->end) {
+        go_on(f);
     } else if (result->error == 0) { /* a whole answer, but not the whole blob: a length was not declared, or was odd */
         fail_by_length(f, result, "the upstream's blob is longer or shorter than it should be");
     } else if (is_passing(f, result->error)) {
@@ -430,6 +313,39 @@ static void advance(struct flight *f, const struct upstream_result *result)
     } else {
         flight_fail(f, result->error, result, result->message, BLOBSTORE_KEEP);
     }
+}
+
+void flight_restart(struct flight *f)
+{
+    char text[DIGEST_TEXT_MAX];
+    log_event(LOG_WARN, "flight_restarted", LOG_S("registry", f->registry), LOG_S("repository", f->repository),
+              LOG_S("digest", digest_format(&f->digest, text)), LOG_U("bytes", f->written),
+              LOG_S("cause", f->inherited > 0 ? "the partial file was wrong" : "the upstream's bytes were wrong"));
+    metrics_add(METRIC_FLIGHTS_RESUMED, 1, LABELS(f->registry));
+    gate_lock(&f->gate);
+    f->round++; /* before the bytes go: who reads looks afterwards whether they were still these */
+    f->written = 0;
+    f->complete = false;
+    if (!f->is_told && f->size_source > SIZE_OF_MANIFEST) {
+        f->has_size = f->answerable = false; /* it was of what was wrong */
+        f->size_source = SIZE_UNKNOWN;
+    }
+    gate_unlock(&f->gate);
+    f->hashed = f->inherited = 0;
+    f->givers = 0;
+    f->in_parts = false;
+    f->breaks = 0;
+    f->progressed_at = clock_monotonic_ms();
+    digest_destroy(TAKE_PTR(f->hash));
+    int r = digest_begin(f->digest.algorithm, &f->hash);
+    if (r == 0)
+        r = blobstore_writer_restart(f->writer);
+    if (r == 0)
+        r = parts_begin(f);
+    if (r < 0)
+        flight_fail(f, r, NULL, "the partial file could not be begun anew", BLOBSTORE_DISCARD);
+    else
+        flight_start(f);
 }
 
 void flight_start(struct flight *f)
@@ -442,5 +358,5 @@ void flight_start(struct flight *f)
     if (f->has_size && (f->vouched || f->written < f->size))
         ask_for_bytes(f);
     else
-        ask(f, FLIGHT_SIZING, 0);
+        (void)ask(f, FLIGHT_SIZING, 0);
 }

@@ -34,12 +34,19 @@ struct flights_needs {
     struct recent *recent;
 };
 
+/* What the configuration says of flights. */
+struct flight_rules {
+    int64_t patience_ms;   /* they fail when they make no progress for so long */
+    unsigned segments;     /* connections that may fetch one blob at once; 0, 1: one does */
+    uint64_t segments_min; /* where at least so much of it is missing */
+};
+
 struct flight_target {
     const char *registry, *repository;
     const struct digest *digest;
-    bool is_private;     /* its bytes are for this repository only: such a flight is joined under its name alone */
-    bool has_others;     /* the registry has more than one source */
-    int64_t patience_ms; /* it fails when it makes no progress for so long */
+    bool is_private; /* its bytes are for this repository only: such a flight is joined under its name alone */
+    bool has_others; /* the registry has more than one source */
+    struct flight_rules rules;
 };
 
 MUST_CHECK int flights_create(const struct flights_needs *needs, struct flights **ret_flights);
@@ -76,8 +83,10 @@ bool flight_size(struct flight *f, uint64_t *ret_size);
 bool flight_is_verified(struct flight *f);
 /* For reading only; the flight's, good as long as the reference. */
 int flight_fd(const struct flight *f);
-/* As mirror_read(): > 0 bytes; 0 entered and suspended; < 0 it will not be completed. */
-MUST_CHECK ssize_t flight_read(struct flight *f, struct waiter *w, uint64_t offset, void *data, size_t len);
+/* As mirror_read(): > 0 bytes; 0 entered and suspended; < 0 it will not be completed. *round is the reader's, 0 before
+ * the first call: whoever has had bytes that were wrong does not get any of those that are fetched in their place. */
+MUST_CHECK ssize_t flight_read(struct flight *f, struct waiter *w, unsigned *round, uint64_t offset, void *data,
+                               size_t len);
 /* Whether its bytes are asked for in this repository's name. */
 bool flight_is_of(const struct flight *f, const char *registry, const char *repository);
 /* Whether it failed because there was no room to store it. */

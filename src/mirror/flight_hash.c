@@ -11,17 +11,32 @@
 /* A worker hashes so much, then others have their turn. */
 #define HASH_TURN (8 * MIB)
 
+/* Wrong bytes: whether another attempt may bring the right ones. */
+static bool may_restart(struct flight *f)
+{
+    if (f->inherited > 0)
+        return true; /* what an earlier flight has left may be anything, after a crash: nobody is blamed for it */
+    if (!f->has_others)
+        return false;
+    flights_shun(f->all, &f->digest, f->givers);
+    f->shunned |= f->givers;
+    bool may = !f->tried_others;
+    f->tried_others = true;
+    return may;
+}
+
 static void verify(struct flight *f)
 {
     struct digest actual;
     int r = digest_end(f->hash, &actual);
-    bool is_right = r == 0 && digest_equal(&actual, &f->digest);
-    if (r == 0 && !is_right && f->has_others)
-        flights_shun(f->all, &f->digest, f->givers);
-    if (is_right)
+    if (r < 0)
+        flight_fail(f, r, NULL, "the bytes could not be hashed", BLOBSTORE_KEEP);
+    else if (digest_equal(&actual, &f->digest))
         flight_land(f);
+    else if (may_restart(f))
+        flight_restart(f);
     else
-        flight_fail(f, r < 0 ? r : -EBADMSG, NULL, "the upstream's bytes do not have the digest they should have",
+        flight_fail(f, -EBADMSG, NULL, "the upstream's bytes do not have the digest they should have",
                     BLOBSTORE_DISCARD);
 }
 

@@ -96,12 +96,11 @@ void flight_unref(struct flight *f)
 {
     if (!f || --f->refs > 0)
         return;
-    assert(!f->writer);
+    assert(!f->writer && !f->front);
     gate_finish(&f->gate);
     digest_destroy(f->hash);
     if (f->fd >= 0)
         (void)close(f->fd);
-    free(f->gathered);
     free(f->registry);
     free(f->repository);
     free(f);
@@ -116,13 +115,14 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
         return -ENOMEM;
     f->all = fs;
     f->refs = 2; /* until it is gone, and the caller's */
+    f->round = 1;
     f->work.run = flight_hash;
     f->digest = *t->digest;
     f->is_private = t->is_private;
     f->has_others = t->has_others;
     f->shunned = t->has_others ? shunned_sources(fs, t->digest) : 0;
     f->vouched = !privacy_is_needed(fs->needs.privacy);
-    f->patience_ms = t->patience_ms;
+    f->rules = t->rules;
     f->progressed_at = clock_monotonic_ms();
     f->registry = strdup(t->registry);
     f->repository = strdup(t->repository);
@@ -135,12 +135,15 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
         f->fd = fcntl(blobstore_writer_fd(f->writer), F_DUPFD_CLOEXEC, 0);
         r = f->fd < 0 ? -errno : 0;
     }
+    if (r == 0)
+        r = parts_begin(f);
     if (r < 0) {
         blobstore_writer_close(TAKE_PTR(f->writer), BLOBSTORE_KEEP);
         f->refs = 1;
         flight_unref(f);
         return r;
     }
+    f->inherited = f->written;
     uint64_t size;
     /* A claim of no bytes at all would be taken for a blob that is complete: the registry is asked. */
     if (library_size_hint(fs->needs.library, t->digest, &size) == 0 && size > 0 && size <= LIMIT_BLOB &&
@@ -217,6 +220,7 @@ int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_s
     gate_lock(&f->gate);
     if (f->verified || (f->failure.error == 0 && f->answerable && f->has_size && f->size > FLIGHT_WHOLE)) {
         *ret_size = f->size;
+        f->is_told = true;
         r = 0;
     } else if (f->failure.error && f->state == FLIGHT_GONE) {
         *ret_failure = f->failure;
@@ -234,8 +238,10 @@ bool flight_size(struct flight *f, uint64_t *ret_size)
 {
     gate_lock(&f->gate);
     bool known = f->has_size && (f->verified || f->answerable);
-    if (known)
+    if (known) {
         *ret_size = f->size;
+        f->is_told = true;
+    }
     gate_unlock(&f->gate);
     return known;
 }
@@ -264,22 +270,38 @@ static uint64_t available(const struct flight *f)
     return f->written < most ? f->written : most;
 }
 
-ssize_t flight_read(struct flight *f, struct waiter *w, uint64_t offset, void *data, size_t len)
+static unsigned round_of(struct flight *f)
 {
     gate_lock(&f->gate);
-    uint64_t have = available(f);
-    ssize_t r = 0;
-    if (offset >= have)
-        r = f->failure.error ? -EIO : gate_wait(&f->gate, w, INT64_MAX) ? 0 : -ECANCELED;
+    unsigned round = f->round;
     gate_unlock(&f->gate);
-    if (offset >= have)
-        return r;
-    if (len > have - offset)
-        len = (size_t)(have - offset);
-    do
-        r = pread(f->fd, data, len, (off_t)offset);
-    while (r < 0 && errno == EINTR);
-    return r > 0 ? r : -EIO;
+    return round;
+}
+
+ssize_t flight_read(struct flight *f, struct waiter *w, unsigned *round, uint64_t offset, void *data, size_t len)
+{
+    for (;;) {
+        gate_lock(&f->gate);
+        uint64_t have = available(f);
+        unsigned now = f->round;
+        bool is_wrong = *round > 0 && *round != now;
+        ssize_t r = 0;
+        if (is_wrong)
+            r = -EIO;
+        else if (offset >= have)
+            r = f->failure.error ? -EIO : gate_wait(&f->gate, w, INT64_MAX) ? 0 : -ECANCELED;
+        gate_unlock(&f->gate);
+        if (is_wrong || offset >= have)
+            return r;
+        size_t most = len < have - offset ? len : (size_t)(have - offset);
+        do
+            r = pread(f->fd, data, most, (off_t)offset);
+        while (r < 0 && errno == EINTR);
+        if (round_of(f) != now)
+            continue; /* these were wrong */
+        *round = now;
+        return r > 0 ? r : -EIO;
+    }
 }
 
 bool flight_is_of(const struct flight *f, const char *registry, const char *repository)

@@ -197,7 +197,7 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->is_private = t->is_private;
     q->has_others = t->has_others;
     q->prefetch = t->prefetch;
-    q->patience_ms = t->patience_ms;
+    q->flight_rules = t->flight_rules;
     q->refs = 2; /* until it is answered, and the caller's */
     q->query = q->next = BUF_INIT(4 * KIB);
     q->registry = strdup(t->registry);

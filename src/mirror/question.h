@@ -47,12 +47,12 @@ struct questions_needs {
 struct question_target {
     enum question_kind kind;
     const char *registry, *repository, *reference;
-    bool of_blob;         /* QUESTION_PUBLIC: the reference is a blob's */
-    bool is_revalidation; /* somebody has something to serve already */
-    bool is_private;      /* what comes is for this repository only */
-    bool has_others;      /* the registry has more than one source */
-    unsigned prefetch;    /* of a manifest's blobs, when so many at the most are under way; 0: none */
-    int64_t patience_ms;  /* of those flights */
+    bool of_blob;                     /* QUESTION_PUBLIC: the reference is a blob's */
+    bool is_revalidation;             /* somebody has something to serve already */
+    bool is_private;                  /* what comes is for this repository only */
+    bool has_others;                  /* the registry has more than one source */
+    unsigned prefetch;                /* of a manifest's blobs, when so many at the most are under way; 0: none */
+    struct flight_rules flight_rules; /* of those flights */
 };
 
 MUST_CHECK int questions_create(const struct questions_needs *needs, struct questions **ret_questions);

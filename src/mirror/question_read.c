@@ -95,7 +95,7 @@ static void prefetch(struct question *q, const struct manifest *m)
                                    .repository = q->repository,
                                    .is_private = q->is_private,
                                    .has_others = q->has_others,
-                                   .patience_ms = q->patience_ms};
+                                   .rules = q->flight_rules};
     for (size_t i = 0; m && q->prefetch > 0 && i < m->child_count; i++) {
         const struct manifest_child *c = &m->children[i];
         target.digest = &c->digest;

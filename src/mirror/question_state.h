@@ -38,7 +38,7 @@ struct question {
     char *registry, *repository, *reference;
     bool of_blob, is_revalidation, is_private, has_others;
     unsigned prefetch;
-    int64_t patience_ms;
+    struct flight_rules flight_rules;
     /* of whoever has the step: the upstream's thread while a job runs, a worker afterwards */
     enum step step;
     unsigned attempts, pages;

@@ -95,7 +95,11 @@ static int read_names(struct mirror_session *s, const struct mirror_request *req
     s->prefetch = config->prefetch.enabled ? config->prefetch.max_flights : 0;
     s->miss_status = config->server.miss_status;
     s->deadline = s->opened + config->server.answer_timeout_ms;
-    s->patience_ms = config->upstream.flight_timeout_ms;
+    s->flight_rules = (struct flight_rules){
+        .patience_ms = config->upstream.flight_timeout_ms,
+        .segments = config->segments.count,
+        .segments_min = config->segments.min_size,
+    };
     return 0;
 }
 

@@ -19,6 +19,7 @@ void session_leave_flight(struct mirror_session *s)
 {
     if (!s->flight)
         return;
+    s->flight_round = 0;
     if (s->flight_is_mine)
         s->requests += flight_requests(s->flight);
     gate_forget(&s->waiter);
@@ -103,7 +104,7 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
         .is_private = s->is_private,
         .has_others = s->has_others,
         .prefetch = s->head ? 0 : s->prefetch,
-        .patience_ms = s->patience_ms,
+        .flight_rules = s->flight_rules,
     };
     int r;
     for (;;) {

@@ -22,7 +22,7 @@ static struct flight_target flight_target(const struct mirror_session *s)
         .digest = &s->digest,
         .is_private = s->is_private,
         .has_others = s->has_others,
-        .patience_ms = s->patience_ms,
+        .rules = s->flight_rules,
     };
 }
 
@@ -96,7 +96,8 @@ static int answer_checked(struct mirror_session *s, uint64_t size)
 static int open_passage(struct mirror_session *s)
 {
     char text[DIGEST_TEXT_MAX];
-    int r = passage_open(&s->mirror->passages, s->registry, s->repository, &s->digest, s->patience_ms, &s->passage);
+    int r = passage_open(&s->mirror->passages, s->registry, s->repository, &s->digest, s->flight_rules.patience_ms,
+                         &s->passage);
     log_event(LOG_WARN, r == 0 ? "passing_by" : "not_passing_by", LOG_S("registry", s->registry),
               LOG_S("repository", s->repository), LOG_S("digest", digest_format(&s->digest, text)),
               LOG_S("cause", "the store is full"));
@@ -127,7 +128,7 @@ ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *dat
     if (s->check)
         return read_checked(s, offset, data, len);
     if (!s->passage) {
-        ssize_t n = flight_read(s->flight, &s->waiter, offset, data, len);
+        ssize_t n = flight_read(s->flight, &s->waiter, &s->flight_round, offset, data, len);
         if (n >= 0 || !flight_lacked_room(s->flight) || open_passage(s) < 0)
             return n;
         session_leave_flight(s); /* it was given up on the way: the rest comes past it */
@@ -172,10 +173,10 @@ static int board(struct mirror_session *s)
     return r;
 }
 
-/* What one source gave wrongly another may have right: once. */
+/* What one source has in another length another may have right: once. Of wrong bytes the flight has tried it. */
 static bool may_try_others(struct mirror_session *s)
 {
-    bool may = s->has_others && !s->has_tried_others && (s->failure.error == -EBADMSG || s->failure.error == -EPROTO);
+    bool may = s->has_others && !s->has_tried_others && s->failure.error == -EPROTO;
     s->has_tried_others = true;
     return may;
 }

@@ -30,7 +30,8 @@ struct mirror_session {
     bool by_digest;
     struct digest digest;
     int64_t verify_every_ms;
-    int64_t page_size, ttl_ms, stale_for_ms, patience_ms;
+    int64_t page_size, ttl_ms, stale_for_ms;
+    struct flight_rules flight_rules;
     int64_t opened, deadline; /* monotonic ms */
     bool only_if_cached, is_open, has_others, stale_while_revalidate, stale_on_absence;
     unsigned prefetch;
@@ -43,6 +44,7 @@ struct mirror_session {
     bool question_is_mine;
     struct flight *flight;
     bool flight_is_mine;
+    unsigned flight_round;
     struct check *check;     /* of the file, where it was not looked at for long */
     struct passage *passage; /* instead of the flight, where there is no room */
     bool has_tried_others;

@@ -151,6 +151,7 @@ def config(hub, second, tmp_path):
         "log": {"level": "info", "format": "text"},
         "upstream": {"connect_timeout": "2s", "header_timeout": "4s", "stall_timeout": "4s", "flight_timeout": "60s"},
         "prefetch": {"enabled": False},     # so that what is fetched is what the test asked for
+        "segments": {"count": 1},           # so that a blob is one GET, which counters hold; test_segments.py has more
         "default_registry": "docker.io",
         "registries": {
             "docker.io": {"url": hub.url(), "aliases": ["index.docker.io", "registry-1.docker.io"]},

@@ -433,8 +433,10 @@ void fake_give_head(struct fake_job *j, const char *content_type, const char *di
 
 struct upstream_head fake_blob_header(const struct fake_job *j, uint64_t size)
 {
-    struct upstream_head head = fake_header(j->job.offset ? 206 : 200, (int64_t)(size - j->job.offset));
-    if (j->job.offset) {
+    bool is_part = j->job.offset > 0 || j->job.length > 0;
+    uint64_t length = j->job.length > 0 ? j->job.length : size - j->job.offset;
+    struct upstream_head head = fake_header(is_part ? 206 : 200, (int64_t)length);
+    if (is_part) {
         head.range_start = (int64_t)j->job.offset;
         head.total = (int64_t)size;
     }

@@ -13,8 +13,8 @@
 struct fake_job {
     struct upstream_job job; /* as submitted; the strings are copies */
     struct upstream *upstream;
-    uint64_t at;     /* for the function of fake_serve(): what it likes */
-    unsigned number; /* which job this is, from 0 */
+    uint64_t at, end; /* for the function of fake_serve(): what it likes */
+    unsigned number;  /* which job this is, from 0 */
     struct fake_job *next;
     int ended; /* what a callback has returned to end it */
     bool is_taken, has_head;
@@ -57,5 +57,5 @@ struct upstream_head fake_header(int status, int64_t length);
 void fake_give(struct fake_job *j, const char *content_type, const void *data, size_t len);
 /* A 200 to a HEAD. */
 void fake_give_head(struct fake_job *j, const char *content_type, const char *digest, int64_t length);
-/* The header of a 206 from the job's offset on, or of a 200 from the start. */
+/* The header of a 206 with the part that the job asks for, or of a 200 where it asks for all. */
 struct upstream_head fake_blob_header(const struct fake_job *j, uint64_t size);

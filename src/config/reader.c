@@ -3,9 +3,9 @@
 #include "base/limits.h"
 #include "base/nearest.h"
 #include "base/utf8.h"
+#include "base/yaml.h"
 #include "config/config.h"
 #include "config/value.h"
-#include "config/yaml.h"
 
 #include <errno.h>
 #include <stdint.h>

@@ -1,11 +1,10 @@
 /*
  * What a request's names mean: which registry, which repository there, which tag or digest. Pure functions; any thread.
- * OCI distribution-spec, "Pulling manifests" (grammar of <name> and <reference>) and "Registry Proxying" (`ns`);
- * protocol.md §1.1, §3.3, §3.9.
+ * OCI distribution-spec, "Registry Proxying" (`ns`); protocol.md §1.1, §3.3, §3.9. Their grammar is base/image_name.h's.
  */
 #pragma once
 
-#include "base/digest.h"
+#include "base/image_name.h"
 #include "base/limits.h"
 #include "config/config.h"
 
@@ -22,6 +21,3 @@ struct repository_name {
  */
 MUST_CHECK int repository_resolve(const struct config *config, const char *ns, const char *name,
                                   struct repository_name *ret_name);
-
-bool repository_is_valid(const char *path);
-bool tag_is_valid(const char *tag);

@@ -27,11 +27,11 @@ ROOMS = {
     r"openssl/": r"src/base/digest\.c$",
     r"jansson\.h": r"src/(mirror|upstream|admin|cli)/|tests/unit/mirror/test_memory",
     r"libsmartcols": r"src/cli/table\.c$",
-    r"libfyaml": r"src/config/",
+    r"libfyaml": r"src/base/yaml\.c$",
     r"gnutls/": r"nowhere",
     r"check\.h": r"tests/unit/",
 }
-ONE_FILE = [r"lmdb\.h", r"openssl/"]
+ONE_FILE = [r"lmdb\.h", r"openssl/", r"libfyaml"]
 
 
 def floor_of(path):

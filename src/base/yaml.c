@@ -1,4 +1,4 @@
-#include "config/yaml.h"
+#include "base/yaml.h"
 
 #include "base/utf8.h"
 

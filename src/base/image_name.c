@@ -95,7 +95,8 @@ static int take_digest(char *text, struct image_name *name, const char **ret_wro
     if (r == -ENOTSUP)
         return wrong("its digest is of an algorithm that is not supported; sha256 and sha512 are", ret_wrong);
     if (r < 0)
-        return wrong("behind the @ there is no digest; sha256: and 64 lower-case hexadecimal digits are one", ret_wrong);
+        return wrong("behind the @ there is no digest; sha256: and 64 lower-case hexadecimal digits are one",
+                     ret_wrong);
     (void)digest_format(&digest, name->digest);
     *at = '\0';
     return 0;
@@ -106,9 +107,10 @@ static int take_tag(char *text, struct image_name *name, const char **ret_wrong)
 {
     char *slash = strrchr(text, '/'), *colon = strchr(slash ? slash : text, ':');
     if (colon && !tag_is_valid(colon + 1))
-        return wrong("its tag is none: letters, digits, _ . and - may be in one, at most 128, and neither . nor - be the "
-                     "first",
-                     ret_wrong);
+        return wrong(
+            "its tag is none: letters, digits, _ . and - may be in one, at most 128, and neither . nor - be the "
+            "first",
+            ret_wrong);
     if (colon) {
         (void)stpcpy(name->tag, colon + 1);
         *colon = '\0';

@@ -1,5 +1,6 @@
 /*
- * Names of images, as people and Kubernetes write them: [REGISTRY/]REPOSITORY[:TAG][@DIGEST], and what a short one means
+ * Names of images, as people and Kubernetes write them: [REGISTRY/]REPOSITORY[:TAG][@DIGEST], and what a short one
+ * means
  * ("alpine" is docker.io/library/alpine:latest). The grammar is the OCI distribution-spec's; which first part is a
  * registry, and what is left out, is as Docker and containerd have it. Pure; any thread.
  */

@@ -76,6 +76,11 @@ bool yaml_place(struct yaml_node *node, int *ret_line, int *ret_column)
     return true;
 }
 
+struct yaml_node *yaml_resolve(struct yaml_node *node)
+{
+    return ours(fy_node_resolve_alias(fy(node)));
+}
+
 const char *yaml_text(struct yaml_node *node, size_t *ret_len)
 {
     if (yaml_kind(node) == YAML_NULL) {

@@ -19,7 +19,7 @@ enum yaml_kind {
     YAML_TEXT,
     YAML_LIST,
     YAML_MAP,
-    YAML_ALIAS,  /* *NAME: not resolved */
+    YAML_ALIAS,  /* *NAME: see yaml_resolve() */
     YAML_TAGGED, /* !NAME before any node */
 };
 
@@ -34,6 +34,10 @@ struct yaml_node *yaml_root(const struct yaml *y);
 enum yaml_kind yaml_kind(struct yaml_node *node);
 /* Where the first character in it stands; false where it has none. Lines and columns begin with 1. */
 bool yaml_place(struct yaml_node *node, int *ret_line, int *ret_column);
+
+/* What a YAML_ALIAS stands for, which is none itself; NULL: nothing, or in the end itself. Looks through all anchors of
+ * the document. An alias in a loop of them leads round and round: who follows some counts. */
+struct yaml_node *yaml_resolve(struct yaml_node *node);
 
 /* Of a YAML_TEXT, or "" of a YAML_NULL; with a NUL behind it, and perhaps some in it. NULL: no memory. */
 const char *yaml_text(struct yaml_node *node, size_t *ret_len);

@@ -1,6 +1,6 @@
 /*
- * What `seed` and `audit` are given on their command lines: options and files, directories and standard input, read into
- * one list of images. What is wrong with them is said on standard error. One thread.
+ * What `seed` and `audit` are given on their command lines: options and files, directories and standard input, read
+ * into one list of images. What is wrong with them is said on standard error. One thread.
  */
 #pragma once
 
@@ -14,7 +14,8 @@
 #define INPUTS_PLATFORMS_MAX 32
 
 /* For a command's help: its options and what they mean. */
-#define INPUTS_ARGUMENTS "[--format FORMAT] [--field KIND:PATH]... [--platform PLATFORM]... [--image IMAGE]... [FILE|DIRECTORY|-]..."
+#define INPUTS_ARGUMENTS                                                                                               \
+    "[--format FORMAT] [--field KIND:PATH]... [--platform PLATFORM]... [--image IMAGE]... [FILE|DIRECTORY|-]..."
 extern const char inputs_help[];
 
 struct inputs {
@@ -47,6 +48,7 @@ void inputs_finish(struct inputs *in);
 /*
  * For the server: {"images": [{"image": name, "written": …, "platforms": […], "origin": "file:line"}, …],
  * "platforms": […]}. "platforms" of an image are left out where it is to have the default, which stands beside others
- * as "default"; "pattern": {"kind": "regex", "allow": […], "deny": […]} stands where there is one. NULL: no memory.
+ * as "default"; "pattern": {"partial": bool, "allow": […], "deny": […], "semver": […]} stands where there is one. NULL:
+ * no memory.
  */
 json_t *inputs_json(const struct inputs *in);

@@ -14,9 +14,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Of one file. A cluster of 10 000 pods is some 100 MiB as `kubectl get pods -A -o json`; in memory a file takes 16
- * times its size. */
-#define IMAGE_LIST_TEXT_MAX (128 * MIB)
+/* Of one file. `kubectl get pods -A -o json` of 5000 pods is about that; while it is read it takes 16 times its size.
+ */
+#define IMAGE_LIST_TEXT_MAX (64 * MIB)
 #define IMAGE_LIST_REFERENCES_MAX 100000
 #define IMAGE_LIST_NOTES_MAX 1000
 #define IMAGE_LIST_PLATFORMS_MAX 32 /* of one reference */
@@ -47,20 +47,16 @@ struct image_list_options {
     size_t field_count;
 };
 
-enum image_pattern_kind {
-    IMAGE_PATTERN_NONE,
-    IMAGE_PATTERN_REGEX,  /* POSIX extended and Go's, of the whole tag for regsync, anywhere in it for skopeo */
-    IMAGE_PATTERN_SEMVER, /* a range: ">= 3.12, < 4", "^1.2" */
-    IMAGE_PATTERN_ALL,    /* every tag of the repository */
-};
-
-/* Which tags of a repository are meant, where not one is named. */
+/* Which tags of a repository are meant, where not one is named: those of which all is true that is said here. */
 struct image_pattern {
-    enum image_pattern_kind kind;
-    const char *const *allow; /* REGEX, SEMVER: one of them matches */
+    bool is_set;
+    bool is_partial;          /* a regular expression matches a part of the tag (skopeo), not the whole (regsync) */
+    const char *const *allow; /* regular expressions, Go's: one of them matches; or none is given */
     size_t allow_count;
-    const char *const *deny; /* of the same kind; for ALL, of regular expressions: none of them matches */
+    const char *const *deny; /* none of them matches */
     size_t deny_count;
+    const char *const *semver; /* ranges, ">= 3.12, < 4" or "^1.2": the tag is a version in one of them */
+    size_t semver_count;
 };
 
 /* All strings are the list's, good until it is destroyed. */
@@ -102,8 +98,5 @@ MUST_CHECK int image_list_add(struct image_list *l, const char *reference, const
 const struct image_reference *image_list_references(const struct image_list *l, size_t *ret_count);
 const struct image_note *image_list_notes(const struct image_list *l, size_t *ret_count);
 size_t image_list_errors(const struct image_list *l); /* notes that are errors, also those that found no room */
-
-/* "linux/arm64", "linux/arm/v7", "all" */
-bool image_platform_is_valid(const char *text);
 
 AUTO_DEFINE(struct image_list, image_list_destroy);

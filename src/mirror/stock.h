@@ -63,8 +63,8 @@ struct stock {
     char registry[LIMIT_NAME + 1]; /* as the configuration calls it, or as it was asked for */
     char repository[LIMIT_NAME + 1];
     enum stock_name name;
-    int64_t checked_at;   /* of a tag: when an upstream was asked last; wall clock, ms; 0: never, or no tag */
-    int64_t served_until; /* of a tag: without an upstream; wall clock, ms; 0: no tag, or never */
+    int64_t checked_at;       /* of a tag: when an upstream was asked last; wall clock, ms; 0: never, or no tag */
+    int64_t served_until;     /* of a tag: without an upstream; wall clock, ms; 0: no tag, or never */
     struct stock_item *items; /* at least the root */
     size_t item_count;
     struct stock_platform platforms[STOCK_PLATFORMS_MAX]; /* those that were asked about; of "all", those there are */
@@ -72,9 +72,10 @@ struct stock {
     enum stock_verdict verdict; /* of all of it; STOCK_SERVED if no platform lacks anything and one of them is served */
 
     /* What fetching the rest would cost. */
-    unsigned manifest_gets;  /* those that a registry counts; an estimate where a manifest that is missing may be an index */
-    uint64_t missing_bytes;  /* of what is known to be missing */
-    bool has_unknown_bytes;  /* and there is more: what a missing manifest names */
+    unsigned
+        manifest_gets; /* those that a registry counts; an estimate where a manifest that is missing may be an index */
+    uint64_t missing_bytes; /* of what is known to be missing */
+    bool has_unknown_bytes; /* and there is more: what a missing manifest names */
 };
 
 /* `platforms` may be of no length: all that the image has. -EFBIG, -ENOMEM, -EIO. */

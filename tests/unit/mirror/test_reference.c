@@ -101,76 +101,12 @@ START_TEST(registry_and_repository_fit_into_255_characters_together)
 }
 END_TEST
 
-/* --- grammar ------------------------------------------------------------------------------------------------ */
-
-static const struct {
-    const char *text;
-    bool is_valid;
-} repositories[] = {
-    {"a", true},           {"0", true},
-    {"a/b", true},         {"library/alpine", true},
-    {"a.b", true},         {"a_b", true},
-    {"a__b", true},        {"a-b", true},
-    {"a---b", true},       {"a.b_c__d-e/f", true},
-    {"a/b/c/d/e/f", true}, {"", false},
-    {"/", false},          {"a/", false},
-    {"/a", false},         {"a//b", false},
-    {"A", false},          {"a.", false},
-    {".a", false},         {"a..b", false},
-    {"a___b", false},      {"a._b", false},
-    {"a-_b", false},       {"-a", false},
-    {"a-", false},         {"a_", false},
-    {"a/-b", false},       {"..", false},
-    {"a/../b", false},     {"a b", false},
-    {"a:b", false},        {"a@b", false},
-    {"a%2fb", false},      {"a?b", false},
-    {"a\nb", false},       {"\xc3\xa4", false},
-};
-
-START_TEST(the_grammar_of_repositories)
-{
-    ck_assert_msg(repository_is_valid(repositories[_i].text) == repositories[_i].is_valid, "\"%s\"",
-                  repositories[_i].text);
-}
-END_TEST
-
-static const struct {
-    const char *text;
-    bool is_valid;
-} tags[] = {
-    {"latest", true}, {"3.20", true}, {"v1.2.3-rc.1", true},    {"_", true},    {"A", true},    {"0", true},
-    {"a..b", true},   {"a--b", true}, {"sha256-abc.sig", true}, {"", false},    {".a", false},  {"-a", false},
-    {"a:b", false},   {"a/b", false}, {"a b", false},           {"a@b", false}, {"a\n", false}, {"\xc3\xa4", false},
-    {"a+b", false},   {"..", false},
-};
-
-START_TEST(the_grammar_of_tags)
-{
-    ck_assert_msg(tag_is_valid(tags[_i].text) == tags[_i].is_valid, "\"%s\"", tags[_i].text);
-}
-END_TEST
-
-START_TEST(a_tag_has_128_characters_at_the_most)
-{
-    char tag[LIMIT_TAG + 2];
-    memset(tag, 'a', sizeof(tag));
-    tag[LIMIT_TAG] = '\0';
-    ck_assert(tag_is_valid(tag));
-    tag[LIMIT_TAG] = 'a';
-    tag[LIMIT_TAG + 1] = '\0';
-    ck_assert(!tag_is_valid(tag));
-}
-END_TEST
-
 int main(void)
 {
     Suite *suite = suite_create("reference");
     TCase *tests = tcase_create("reference");
     tcase_add_loop_test(tests, a_request_names_a_registry_and_a_repository, 0, ARRAY_SIZE(resolutions));
     tcase_add_test(tests, registry_and_repository_fit_into_255_characters_together);
-    tcase_add_loop_test(tests, the_grammar_of_repositories, 0, ARRAY_SIZE(repositories));
-    tcase_add_loop_test(tests, the_grammar_of_tags, 0, ARRAY_SIZE(tags));
-    tcase_add_test(tests, a_tag_has_128_characters_at_the_most);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
 }

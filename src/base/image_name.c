@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <strings.h>
 
 #define DOCKER_HUB "docker.io"
 
@@ -120,13 +121,12 @@ static int take_tag(char *text, struct image_name *name, const char **ret_wrong)
     return 0;
 }
 
-/* As Docker tells a registry from the first part of a path on Docker Hub. */
+/* As Docker tells a registry from the first part of a path on Docker Hub; but for upper case alone, which is taken for
+ * a mistake in the path. */
 static bool is_registry(const char *text, size_t len)
 {
-    for (size_t i = 0; i < len; i++)
-        if (text[i] == '.' || text[i] == ':' || lower(text[i]) != text[i])
-            return true;
-    return len == strlen("localhost") && memcmp(text, "localhost", len) == 0;
+    return memchr(text, '.', len) || memchr(text, ':', len) ||
+           (len == strlen("localhost") && strncasecmp(text, "localhost", len) == 0);
 }
 
 static int take_registry(char **text, struct image_name *name, const char **ret_wrong)

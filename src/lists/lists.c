@@ -469,7 +469,8 @@ static void read_documents(struct reading *r, const char *text, size_t len)
 
 int image_list_read(struct image_list *l, const char *file, const char *text, size_t len)
 {
-    struct reading r = {.list = l, .file = keep(l, file), .steps = READING_STEPS_MAX};
+    struct reading r = {
+        .list = l, .file = keep(l, file), .steps = READING_STEPS_MIN + READING_STEPS_A_BYTE * (len + 1)};
     enum image_list_format format = l->options.format;
     if (!r.file)
         return -ENOMEM;

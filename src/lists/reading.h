@@ -9,9 +9,10 @@
 #include "base/yaml.h"
 #include "lists/lists.h"
 
-/* Steps in one file: nodes that are looked at, and for an alias as many as the file has anchors. Real files take less
- * than one for every three bytes. */
-#define READING_STEPS_MAX (64 * 1000 * 1000)
+/* Steps in one file: nodes that are looked at, and for an alias as many as the document has anchors. Without aliases
+ * there are fewer nodes than bytes, and most are looked at once. */
+#define READING_STEPS_MIN 100000
+#define READING_STEPS_A_BYTE 4
 /* Lists and maps in each other that are looked at. The parser has no more than this without aliases. */
 #define READING_DEPTH_MAX 64
 

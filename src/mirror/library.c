@@ -143,6 +143,15 @@ int library_get(struct library *l, const struct digest *digest, struct document 
     return 0;
 }
 
+int library_peek(struct library *l, const struct digest *digest, struct document **ret_document)
+{
+    struct document *d = shelf_get(l->shelf, digest);
+    int r = d ? 0 : load(l, digest, &d);
+    if (r == 0)
+        *ret_document = d;
+    return r;
+}
+
 bool library_has(struct library *l, const struct digest *digest)
 {
     AUTO(auto_document_unref) struct document *d = shelf_get(l->shelf, digest);

@@ -20,6 +20,8 @@ void library_destroy(struct library *l); /* accepts NULL */
 
 /* One reference, the caller's; a use of the document. -ENOENT: not stored, or not a document. */
 MUST_CHECK int library_get(struct library *l, const struct digest *digest, struct document **ret_document);
+/* The same, but no use of it, nor a reason to keep it in memory. */
+MUST_CHECK int library_peek(struct library *l, const struct digest *digest, struct document **ret_document);
 /* Whether library_get() would find it, without reading. */
 bool library_has(struct library *l, const struct digest *digest);
 /* It is not stored any more: nor is it in memory. */

@@ -26,7 +26,15 @@ bool media_type_is_manifest(const char *content_type)
     return is_media_type(content_type) && strncmp(content_type, "text/", 5) != 0;
 }
 
-static int add_child(struct manifest *m, const json_t *descriptor, bool is_manifest)
+/* What is no platform stays none. */
+static void read_platform(const json_t *platform, struct platform *ret_platform)
+{
+    (void)platform_make(json_string_value(json_object_get(platform, "os")),
+                        json_string_value(json_object_get(platform, "architecture")),
+                        json_string_value(json_object_get(platform, "variant")), ret_platform);
+}
+
+static int add_child(struct manifest *m, const json_t *descriptor, bool is_manifest, bool is_config)
 {
     const char *text = json_string_value(json_object_get(descriptor, "digest"));
     const json_t *size = json_object_get(descriptor, "size");
@@ -38,6 +46,8 @@ static int add_child(struct manifest *m, const json_t *descriptor, bool is_manif
         return 0;
     child.size = (uint64_t)json_integer_value(size);
     child.is_elsewhere = json_array_size(json_object_get(descriptor, "urls")) > 0;
+    child.is_config = is_config;
+    read_platform(json_object_get(descriptor, "platform"), &child.platform);
     if (m->child_count == MANIFEST_CHILDREN_MAX)
         return -EFBIG;
     if ((m->child_count & (m->child_count - 1)) == 0) {
@@ -57,13 +67,13 @@ static int add_children(struct manifest *m, const json_t *root)
         const char *key;
         bool is_manifest;
     } lists[] = {{"manifests", true}, {"layers", false}, {"blobs", false}};
-    int r = add_child(m, json_object_get(root, "config"), false);
+    int r = add_child(m, json_object_get(root, "config"), /* is_manifest= */ false, /* is_config= */ true);
     for (size_t i = 0; r == 0 && i < ARRAY_SIZE(lists); i++) {
         size_t at;
         const json_t *descriptor;
         json_array_foreach(json_object_get(root, lists[i].key), at, descriptor)
         {
-            r = add_child(m, descriptor, lists[i].is_manifest);
+            r = add_child(m, descriptor, lists[i].is_manifest, /* is_config= */ false);
             if (r < 0)
                 break;
         }

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/digest.h"
+#include "base/platform.h"
 
 #include <stddef.h>
 #include <stdint.h>
@@ -23,9 +24,11 @@
 
 struct manifest_child {
     struct digest digest;
-    uint64_t size;     /* bytes, as the descriptor has it */
-    bool is_manifest;  /* of an index's manifests[]; otherwise config, layers[] or blobs[] */
-    bool is_elsewhere; /* has URLs of its own (foreign, non-distributable): the registry need not have it */
+    uint64_t size;            /* bytes, as the descriptor has it */
+    bool is_manifest;         /* of an index's manifests[]; otherwise config, layers[] or blobs[] */
+    bool is_config;           /* the config */
+    bool is_elsewhere;        /* has URLs of its own (foreign, non-distributable): the registry need not have it */
+    struct platform platform; /* of an index's manifests[], as its descriptor has it; or all "" */
 };
 
 struct manifest {

@@ -1,7 +1,8 @@
 /*
  * The stock: what of an image is stored, and whether it would be served if every upstream vanished now. A walk over its
  * manifests and what they refer to, in the store alone: nothing is asked upstream, nothing counts as used. For the
- * audit, the price of a seed, and whoever wants to see an image whole. Any thread; reads small files.
+ * audit, the price of a seed, and whoever wants to see an image whole. Any thread; reads manifests, and opens each
+ * blob.
  */
 #pragma once
 
@@ -14,7 +15,7 @@
 
 struct mirror;
 
-/* Parts of one image; an image with more cannot be walked (-EFBIG). */
+/* Parts of one image; one with more cannot be walked (-EFBIG). */
 #define STOCK_ITEMS_MAX 65536
 #define STOCK_PLATFORMS_MAX 32
 
@@ -27,15 +28,15 @@ enum stock_state {
     STOCK_HIDDEN,   /* stored, but an upstream would have to show it under this name before it is served */
 };
 
-/* In the order of a walk: a parent comes before what it names. */
+/* Depth first: what an item names follows it, before the next of its own kind. */
 struct stock_item {
     struct digest digest; /* of no algorithm: not even that is known */
-    enum stock_kind kind; /* of a manifest that is missing: STOCK_INDEX where nobody knows which of the two it is */
+    enum stock_kind kind; /* of a root that is missing, STOCK_INDEX: nobody knows what it is */
     enum stock_state state;
-    uint64_t size;            /* bytes, as it is stored or its descriptor says; 0: not known */
+    uint64_t size;            /* bytes, as its descriptor says, or as it is stored; 0: not known */
     size_t parent;            /* of the root: itself */
-    struct platform platform; /* STOCK_MANIFEST: of its descriptor or its configuration; or all "" */
-    bool is_elsewhere;        /* its descriptor has URLs: the registry need not have it; it never counts as missing */
+    struct platform platform; /* STOCK_MANIFEST: as the index says; or all "" */
+    bool is_elsewhere;        /* its descriptor has URLs: no registry need have it, and it is never wanting */
 };
 
 enum stock_verdict {
@@ -54,31 +55,31 @@ enum stock_name {
     STOCK_NAME_GOOD,
     STOCK_NAME_UNCONFIGURED, /* the registry is not configured here */
     STOCK_NAME_PRIVATE,      /* the repository is private, and not opened to everybody */
-    STOCK_NAME_UNSEEN,       /* an account may see more than everybody: nobody has asked yet what this one is */
+    STOCK_NAME_UNSEEN,       /* an account may see more than everybody, and nobody has asked yet who may see this one */
     STOCK_NAME_UNKNOWN,      /* the tag has never been asked for */
     STOCK_NAME_TOO_OLD,      /* the tag is older than tags.stale_for allows */
 };
 
 struct stock {
-    char registry[LIMIT_NAME + 1]; /* as the configuration calls it, or as it was asked for */
+    char registry[LIMIT_NAME + 1]; /* as the configuration calls it; or as it was asked for */
     char repository[LIMIT_NAME + 1];
     enum stock_name name;
     int64_t checked_at;       /* of a tag: when an upstream was asked last; wall clock, ms; 0: never, or no tag */
-    int64_t served_until;     /* of a tag: without an upstream; wall clock, ms; 0: no tag, or never */
-    struct stock_item *items; /* at least the root */
+    int64_t served_until;     /* of a tag: without an upstream; wall clock, ms; 0: never, or no tag */
+    struct stock_item *items; /* the root first */
     size_t item_count;
-    struct stock_platform platforms[STOCK_PLATFORMS_MAX]; /* those that were asked about; of "all", those there are */
+    struct stock_platform platforms[STOCK_PLATFORMS_MAX]; /* that were asked about; if none were, those that it has */
     size_t platform_count;
-    enum stock_verdict verdict; /* of all of it; STOCK_SERVED if no platform lacks anything and one of them is served */
+    enum stock_verdict verdict; /* STOCK_SERVED: no platform lacks anything, and at least one is served */
 
     /* What fetching the rest would cost. */
-    unsigned
-        manifest_gets; /* those that a registry counts; an estimate where a manifest that is missing may be an index */
-    uint64_t missing_bytes; /* of what is known to be missing */
-    bool has_unknown_bytes; /* and there is more: what a missing manifest names */
+    unsigned manifest_gets; /* that a registry counts. Where the root is missing a guess: one, and one a platform */
+    uint64_t missing_bytes; /* of what is known to be missing, each digest once */
+    bool has_unknown_bytes; /* there is more: what a missing manifest names */
 };
 
-/* `platforms` may be of no length: all that the image has. -EFBIG, -ENOMEM, -EIO. */
+/* `platforms` may be of no length: all that the image has. More than STOCK_PLATFORMS_MAX are -EINVAL. -EFBIG, -ENOMEM,
+ * -EIO. */
 MUST_CHECK int mirror_stock(struct mirror *m, const struct image_name *image, const struct platform *platforms,
                             size_t platform_count, struct stock **ret_stock);
 void stock_destroy(struct stock *s); /* accepts NULL */

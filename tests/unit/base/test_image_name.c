@@ -83,7 +83,7 @@ static const struct {
     {"localhost/a", "localhost", "a", "latest", ""},
     {"localhost:5000/a/b:1", "localhost:5000", "a/b", "1", ""},
     {"local/a", "docker.io", "local/a", "latest", ""},
-    {"Registry/a", "registry", "a", "latest", ""},
+    {"Localhost/a", "localhost", "a", "latest", ""},
     {"[2001:db8::1]:5000/a:1", "[2001:db8::1]:5000", "a", "1", ""},
     {"10.0.0.1:5000/a", "10.0.0.1:5000", "a", "latest", ""},
     {"a@" DIGEST, "docker.io", "library/a", "", DIGEST},
@@ -93,6 +93,7 @@ static const struct {
     /* these are no names: `digest` says a part of what is wrong */
     {"", NULL, NULL, NULL, "empty"},
     {"Alpine", NULL, NULL, NULL, "upper-case"},
+    {"Registry/a", NULL, NULL, NULL, "upper-case"},
     {"quay.io/A", NULL, NULL, NULL, "upper-case"},
     {"a b", NULL, NULL, NULL, "space"},
     {"alpine:", NULL, NULL, NULL, "tag"},

@@ -1,5 +1,6 @@
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/inputs.h"
 #include "serve.h"
 
 static const struct command commands[] = {
@@ -18,6 +19,15 @@ static const struct command commands[] = {
      "  entrepot status --json | jq .store.bytes\n"
      "\n" CLIENT_HELP,
      status_command},
+    {"audit", "[OPTIONS] FILE...", "say which images would be served if every upstream vanished now",
+     "Reads lists of images, and says of each whether it would be served without an upstream: its tag, its manifests\n"
+     "and all its layers, for each platform. Nothing is asked upstream. For what is wanting, the pulls and bytes that\n"
+     "seeding it would take.\n"
+     "\n" INPUTS_HELP "  --wanting          show only what is not served\n" CLIENT_HELP "\n"
+     "  kubectl get pods,deployments,statefulsets,daemonsets,cronjobs -A -o json | entrepot audit -\n"
+     "\n"
+     "Exit status 3: something would not be served.\n",
+     audit_command},
     {"check-config", "[FILE]", "say what is wrong with a configuration",
      "Reads a configuration, from standard input where no FILE is named, and says all that is wrong with it, each "
      "with\n"

@@ -1,6 +1,7 @@
 #include "admin/routes.h"
 
 const struct admin_route admin_routes[] = {
+    {"POST", "/v1/audit", "", audit_post},
     {"GET", "/v1/status", "", status_get},
     {NULL},
 };

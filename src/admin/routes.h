@@ -3,4 +3,5 @@
 
 #include "admin/handler.h"
 
+admin_handler audit_post; /* audit.c */
 admin_handler status_get; /* status.c */

@@ -40,6 +40,7 @@ int command_bad_option(const struct command *self, int option, char **argv);
 /* Ends what was printed to standard output; STATUS_FAILED where it did not get there. */
 MUST_CHECK int command_printed(void);
 
+int audit_command(const struct command *self, int argc, char **argv);
 int check_config_command(const struct command *self, int argc, char **argv);
 int status_command(const struct command *self, int argc, char **argv);
 int reference_command(const struct command *self, int argc, char **argv);

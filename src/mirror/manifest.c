@@ -114,6 +114,26 @@ int manifest_parse(const void *data, size_t len, struct manifest **ret_manifest)
     return 0;
 }
 
+bool manifest_child_has_platform(const struct manifest_child *child)
+{
+    return child->platform.os[0] && strcmp(child->platform.os, "unknown") != 0;
+}
+
+const struct manifest_child *manifest_best(const struct manifest *m, const struct platform *wanted)
+{
+    const struct manifest_child *best = NULL;
+    int best_rank = -1;
+    for (size_t i = 0; i < m->child_count; i++) {
+        const struct manifest_child *child = &m->children[i];
+        int rank = manifest_child_has_platform(child) ? platform_rank(wanted, &child->platform) : -1;
+        if (rank >= 0 && (best_rank < 0 || rank < best_rank)) {
+            best = child;
+            best_rank = rank;
+        }
+    }
+    return best;
+}
+
 void manifest_destroy(struct manifest *m)
 {
     if (!m)

@@ -44,6 +44,11 @@ struct manifest {
 MUST_CHECK int manifest_parse(const void *data, size_t len, struct manifest **ret_manifest);
 void manifest_destroy(struct manifest *m);
 
+/* Of an index: the child that a node of this platform takes, or NULL where none is for it: the first that fits best. */
+const struct manifest_child *manifest_best(const struct manifest *m, const struct platform *wanted);
+/* Whether it is for some platform; attestations are for "unknown/unknown". */
+bool manifest_child_has_platform(const struct manifest_child *child);
+
 /* Whether a Content-Type can be that of a manifest: one media type, no text, no generic type. Bare and lower case. */
 bool media_type_is_manifest(const char *content_type);
 

@@ -158,28 +158,11 @@ static int add_manifest(struct walk *w, const struct manifest_child *as, size_t 
 
 /* --- platforms ---------------------------------------------------------------------------------------------- */
 
-static bool has_platform(const struct manifest_child *child)
-{
-    return child->platform.os[0] && strcmp(child->platform.os, "unknown") != 0;
-}
-
-/* How well the best of an index fits; -1: none does. */
-static int best_rank(const struct manifest *m, const struct platform *wanted)
-{
-    int best = -1;
-    for (size_t i = 0; i < m->child_count; i++) {
-        int rank = has_platform(&m->children[i]) ? platform_rank(wanted, &m->children[i].platform) : -1;
-        if (rank >= 0 && (best < 0 || rank < best))
-            best = rank;
-    }
-    return best;
-}
-
 /* Where the image itself says which platforms are meant: those of its index, as many as find room. */
 static void take_platforms(struct stock *s, const struct manifest *m)
 {
     for (size_t i = 0; i < m->child_count && s->platform_count < STOCK_PLATFORMS_MAX; i++) {
-        bool known = !has_platform(&m->children[i]);
+        bool known = !manifest_child_has_platform(&m->children[i]);
         for (size_t k = 0; !known && k < s->platform_count; k++)
             known = platform_rank(&s->platforms[k].platform, &m->children[i].platform) == 0;
         if (!known)
@@ -187,33 +170,27 @@ static void take_platforms(struct stock *s, const struct manifest *m)
     }
 }
 
-/* A bit for each of the platforms that were asked about which takes this manifest of the index. */
-static uint32_t takers(const struct stock *s, const struct manifest_child *child, const int *best)
+static bool is_by_platform(const struct manifest *m)
 {
-    uint32_t bits = 0;
-    for (size_t i = 0; i < s->platform_count; i++)
-        if (best[i] >= 0 && has_platform(child) &&
-            platform_rank(&s->platforms[i].platform, &child->platform) == best[i])
-            bits |= 1U << i;
-    return bits;
+    for (size_t i = 0; i < m->child_count; i++)
+        if (manifest_child_has_platform(&m->children[i]))
+            return true;
+    return false;
 }
 
-static void judge(struct stock *s, uint32_t bits, bool is_good)
+static void judge(struct stock *s, uint32_t platforms, bool is_good)
 {
     for (size_t i = 0; i < s->platform_count; i++)
-        if (bits & (1U << i) && s->platforms[i].verdict != STOCK_WANTING)
+        if (platforms & (1U << i) && s->platforms[i].verdict != STOCK_WANTING)
             s->platforms[i].verdict = is_good ? STOCK_SERVED : STOCK_WANTING;
 }
 
-/* What an index names: of those that say their platform the ones that are wanted; else all. */
+/* What an index names: what is taken for the platforms that are wanted, and what says none, as an index in it. */
 static int add_choice(struct walk *w, const struct manifest *m, size_t parent, unsigned depth)
 {
     struct stock *s = w->stock;
-    int best[STOCK_PLATFORMS_MAX];
-    bool is_by_platform = false;
-    for (size_t i = 0; i < m->child_count; i++)
-        is_by_platform = is_by_platform || has_platform(&m->children[i]);
-    if (is_by_platform && !w->decided) {
+    const struct manifest_child *best[STOCK_PLATFORMS_MAX];
+    if (is_by_platform(m) && !w->decided) {
         w->decided = true;
         if (w->all)
             take_platforms(s, m);
@@ -221,16 +198,20 @@ static int add_choice(struct walk *w, const struct manifest *m, size_t parent, u
             s->platforms[i].verdict = STOCK_NOT_OFFERED;
     }
     for (size_t i = 0; i < s->platform_count; i++)
-        best[i] = best_rank(m, &s->platforms[i].platform);
+        best[i] = manifest_best(m, &s->platforms[i].platform);
     for (size_t i = 0; i < m->child_count; i++) {
-        uint32_t bits = takers(s, &m->children[i], best);
+        const struct manifest_child *child = &m->children[i];
         size_t from = s->item_count;
-        if (is_by_platform && !bits)
+        uint32_t takers = 0; /* a bit a platform */
+        for (size_t k = 0; k < s->platform_count; k++)
+            takers |= best[k] == child ? 1U << k : 0;
+        if (takers == 0 && child->platform.os[0])
             continue;
-        int r = add_manifest(w, &m->children[i], parent, depth + 1);
+        int r = add_manifest(w, child, parent, depth + 1);
         if (r < 0)
             return r;
-        judge(s, bits, is_whole(s, from));
+        if (takers || !is_whole(s, from))
+            judge(s, takers ? takers : UINT32_MAX, is_whole(s, from));
     }
     return 0;
 }

@@ -1,0 +1,220 @@
+/* Asks of images whether they would be served if every upstream vanished now. The gate before a cluster is scaled up.
+ */
+#include "base/buf.h"
+#include "base/limits.h"
+#include "cli/client.h"
+#include "cli/human.h"
+#include "cli/inputs.h"
+#include "cli/table.h"
+
+#include <string.h>
+
+/* Images of one request: the answer comes soon, whatever the length of the list. */
+#define BATCH 200
+
+static const char *text_of(const json_t *of, const char *key)
+{
+    const char *text = json_string_value(json_object_get(of, key));
+    return text ? text : "";
+}
+
+static uint64_t number_of(const json_t *of, const char *key)
+{
+    json_int_t n = json_integer_value(json_object_get(of, key));
+    return n > 0 ? (uint64_t)n : 0;
+}
+
+static bool is_served(const json_t *image)
+{
+    return strcmp(text_of(image, "verdict"), "served") == 0;
+}
+
+/* ------------------------------------------------------------------ asking */
+
+static int ask(struct client *client, const struct command *self, const struct inputs *in, json_t *images,
+               json_t **ret_answer)
+{
+    AUTO(auto_json_decref) json_t *body = json_pack("{s:O, s:o}", "images", images, "platforms", inputs_platforms(in));
+    AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
+    if (!text)
+        return client_failed(self, "no memory");
+    return client_call(client, "POST", "/v1/audit", text, ret_answer);
+}
+
+/* Asks for the images from `from` on, a batch, and adds what is said of them to `all`. */
+static int ask_batch(struct client *client, const struct command *self, const struct inputs *in, size_t from,
+                     json_t *all)
+{
+    AUTO(auto_json_decref) json_t *images = json_array(), *answer = NULL;
+    size_t count;
+    const struct image_reference *references = image_list_references(in->list, &count);
+    for (size_t i = from; i < count && i < from + BATCH; i++)
+        if (json_array_append_new(images, inputs_image(&references[i])) < 0)
+            return client_failed(self, "no memory");
+    int r = ask(client, self, in, images, &answer);
+    if (r == STATUS_OK && json_array_extend(all, json_object_get(answer, "images")) < 0)
+        return client_failed(self, "no memory");
+    return r;
+}
+
+/* {"images": […], "served": …, "wanting": …, "manifest_gets": …, "missing_bytes": …, "has_unknown_bytes": …} */
+static json_t *sum_up(json_t *images)
+{
+    uint64_t served = 0, gets = 0, bytes = 0;
+    bool unknown = false;
+    const json_t *image;
+    size_t at;
+    json_array_foreach(images, at, image)
+    {
+        served += is_served(image);
+        gets += number_of(image, "manifest_gets");
+        bytes += number_of(image, "missing_bytes");
+        unknown = unknown || json_is_true(json_object_get(image, "has_unknown_bytes"));
+    }
+    return json_pack("{s:I, s:I, s:I, s:I, s:b, s:O}", "served", (json_int_t)served, "wanting",
+                     (json_int_t)(json_array_size(images) - served), "manifest_gets", (json_int_t)gets, "missing_bytes",
+                     (json_int_t)bytes, "has_unknown_bytes", unknown, "images", images);
+}
+
+/* ------------------------------------------------------------------ printing */
+
+static void add_platforms(struct buf *b, const json_t *image)
+{
+    const json_t *platform;
+    size_t at;
+    json_array_foreach(json_object_get(image, "platforms"), at, platform)
+    {
+        const char *verdict = text_of(platform, "verdict");
+        bool served = strcmp(verdict, "served") == 0, offered = strcmp(verdict, "not_offered") != 0;
+        (void)!buf_addf(b, "%s%s%s", at ? " " : "", text_of(platform, "platform"),
+                        served    ? ""
+                        : offered ? " (wanting)"
+                                  : " (not offered)");
+    }
+}
+
+static void add_row(struct table *t, const json_t *image)
+{
+    AUTO_BUF struct buf platforms = BUF_INIT(8 * KIB);
+    char size[HUMAN_TEXT];
+    uint64_t bytes = number_of(image, "missing_bytes");
+    bool served = is_served(image), more = json_is_true(json_object_get(image, "has_unknown_bytes"));
+    add_platforms(&platforms, image);
+    table_row(t);
+    table_cell_coloured(t, served ? TABLE_GOOD : TABLE_BAD, served ? "served" : "wanting");
+    table_cell(t, "%s", text_of(image, "image"));
+    table_cell(t, "%s", platforms.data ? platforms.data : "");
+    if (served) {
+        table_cell(t, "%s", "");
+        table_cell(t, "%s", "");
+    } else {
+        table_cell(t, "%llu", (unsigned long long)number_of(image, "manifest_gets"));
+        table_cell(t, "%s%s", more ? "> " : "", human_size(bytes, size));
+    }
+    table_cell(t, "%s", text_of(image, "cause"));
+    table_cell(t, "%s", text_of(image, "origin"));
+}
+
+static int print_table(const json_t *images, bool wanting_only)
+{
+    AUTO(auto_table_destroy) struct table *t = table_create();
+    const json_t *image;
+    size_t at;
+    table_column(t, "STATE", TABLE_LEFT);
+    table_column(t, "IMAGE", TABLE_LEFT);
+    table_column(t, "PLATFORMS", TABLE_SHORTEN);
+    table_column(t, "PULLS", TABLE_RIGHT);
+    table_column(t, "BYTES", TABLE_RIGHT);
+    table_column(t, "CAUSE", TABLE_SHORTEN);
+    table_column(t, "FROM", TABLE_SHORTEN);
+    json_array_foreach(images, at, image) if (!wanting_only || !is_served(image)) add_row(t, image);
+    return table_is_empty(t) ? STATUS_OK : table_print(t);
+}
+
+/* Part by part, where an image is there but not all of it. */
+static void print_parts(const json_t *image)
+{
+    const json_t *parts = json_object_get(image, "wanting"), *part;
+    char size[HUMAN_TEXT];
+    size_t at;
+    if (json_array_size(parts) == 0 || !*text_of(json_array_get(parts, 0), "digest"))
+        return;
+    printf("\n%s\n", text_of(image, "image"));
+    json_array_foreach(parts, at, part)
+    {
+        const char *platform = text_of(part, "platform"), *state = text_of(part, "state");
+        printf("  %s%s%s %s %s is %s\n", platform, *platform ? " " : "", text_of(part, "kind"), text_of(part, "digest"),
+               human_size(number_of(part, "bytes"), size),
+               strcmp(state, "in_doubt") == 0 ? "in doubt: not looked at since a stop that was not orderly"
+               : strcmp(state, "hidden") == 0 ? "hidden: an upstream has to show it under this name first"
+                                              : "missing");
+    }
+    if (number_of(image, "wanting_more") > 0)
+        printf("  and %llu more\n", (unsigned long long)number_of(image, "wanting_more"));
+}
+
+static int print_audit(const json_t *audit, bool wanting_only)
+{
+    const json_t *images = json_object_get(audit, "images"), *image;
+    uint64_t wanting = number_of(audit, "wanting");
+    char size[HUMAN_TEXT];
+    size_t at;
+    int r = print_table(images, wanting_only);
+    if (r != STATUS_OK)
+        return r;
+    json_array_foreach(images, at, image) print_parts(image);
+    printf("\n%llu of %zu images would be served without an upstream", (unsigned long long)number_of(audit, "served"),
+           json_array_size(images));
+    if (wanting > 0)
+        printf("; seeding the rest takes about %llu pulls and %s%s",
+               (unsigned long long)number_of(audit, "manifest_gets"),
+               json_is_true(json_object_get(audit, "has_unknown_bytes")) ? "more than " : "",
+               human_size(number_of(audit, "missing_bytes"), size));
+    printf(".\n");
+    return command_printed();
+}
+
+/* ------------------------------------------------------------------ the command */
+
+static int audit(const struct command *self, const struct inputs *in, const struct client_options *options,
+                 bool wanting_only)
+{
+    AUTO(auto_client_close) struct client *client = NULL;
+    AUTO(auto_json_decref) json_t *images = json_array(), *all = NULL;
+    size_t count;
+    int r = client_open(self, options, &client);
+    (void)image_list_references(in->list, &count);
+    for (size_t at = 0; r == STATUS_OK && at < count; at += BATCH)
+        r = ask_batch(client, self, in, at, images);
+    if (r != STATUS_OK)
+        return r;
+    all = sum_up(images);
+    if (!all)
+        return client_failed(self, "no memory");
+    r = options->json ? client_print_json(all) : print_audit(all, wanting_only);
+    if (r == STATUS_OK && number_of(all, "wanting") > 0)
+        return STATUS_WANTING;
+    return r == STATUS_OK && image_list_errors(in->list) > 0 ? STATUS_FAILED : r;
+}
+
+int audit_command(const struct command *self, int argc, char **argv)
+{
+    enum { WANTING = 1 };
+    static const struct option options[] = {
+        CLIENT_OPTIONS, INPUTS_OPTIONS, {"wanting", no_argument, NULL, WANTING}, {0}};
+    struct client_options client_options = {0};
+    AUTO(auto_inputs_finish) struct inputs in = {0};
+    bool wanting_only = false;
+    int r = STATUS_OK;
+    for (int o; r == STATUS_OK && (o = command_option(argc, argv, options)) != -1;) {
+        if (inputs_is_option(o))
+            r = inputs_take_option(&in, self, o, optarg);
+        else if (o == WANTING)
+            wanting_only = true;
+        else if (!client_take_option(&client_options, o, optarg))
+            r = command_bad_option(self, o, argv);
+    }
+    if (r == STATUS_OK)
+        r = inputs_read(&in, self, argv + optind, (size_t)(argc - optind));
+    return r == STATUS_OK ? audit(self, &in, &client_options, wanting_only) : r;
+}

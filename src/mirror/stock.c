@@ -210,8 +210,10 @@ static int add_choice(struct walk *w, const struct manifest *m, size_t parent, u
         int r = add_manifest(w, child, parent, depth + 1);
         if (r < 0)
             return r;
-        if (takers || !is_whole(s, from))
-            judge(s, takers ? takers : UINT32_MAX, is_whole(s, from));
+        if (takers)
+            judge(s, takers, is_whole(s, from));
+        else if (s->items[from].state != STOCK_STORED) /* what an index in it has is judged there, if it is there */
+            judge(s, UINT32_MAX, false);
     }
     return 0;
 }

@@ -6,7 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
-#define SAMPLES SOURCE_ROOT "/tests/unit/lists/samples/"
+#define SAMPLES "/tests/unit/lists/samples/"
 
 /* --- what is read, as text -------------------------------------------------------------------------------------- */
 
@@ -41,10 +41,10 @@ static void read_list(const char *text)
     ck_assert_int_eq(image_list_read(list, "f", text, strlen(text)), 0);
 }
 
-static void read_file(const char *name, struct buf *text)
+static void read_file(const char *directory, const char *name, struct buf *text)
 {
     char path[512], block[4096];
-    (void)snprintf(path, sizeof(path), SAMPLES "%s", name);
+    (void)snprintf(path, sizeof(path), "%s%s%s", SOURCE_ROOT, directory, name);
     AUTO_FCLOSE FILE *f = fopen(path, "re");
     ck_assert_msg(f != NULL, "%s", path);
     for (size_t n; (n = fread(block, 1, sizeof(block), f)) > 0;)
@@ -121,8 +121,8 @@ START_TEST(a_sample_of_each_format_is_known_and_read)
     AUTO_BUF struct buf sample = BUF_INIT(MIB), expected = BUF_INIT(MIB), found = BUF_INIT(MIB);
     char path[256];
     (void)snprintf(path, sizeof(path), "%s.expected", samples[_i].sample);
-    read_file(samples[_i].sample, &sample);
-    read_file(path, &expected);
+    read_file(SAMPLES, samples[_i].sample, &sample);
+    read_file(SAMPLES, path, &expected);
     told.format = samples[_i].format;
     for (int i = 0; i < 2; i++) {
         open_list(i == 0 ? &detecting : &told);
@@ -132,6 +132,61 @@ START_TEST(a_sample_of_each_format_is_known_and_read)
         ck_assert_int_eq(buf_adds(&found, notes()), 0);
         ck_assert_str_eq(found.data, expected.data);
     }
+}
+END_TEST
+
+/* --- the platform's own lists ------------------------------------------------------------------------------------- */
+
+START_TEST(the_lists_of_the_platform_are_right)
+{
+    static const char *const files[] = {"data.txt", "observability.txt", "platform.txt"};
+    static const char *const wanted[] = {
+        "apache/doris",
+        "trinodb/trino",
+        "apache/superset",
+        "minio/minio",
+        "hashicorp/vault",
+        "treeverse/lakefs",
+        "apache/spark",
+        "kubeflow/spark-operator/controller",
+        "grafana/loki",
+        "velero/velero",
+        "apache/seatunnel",
+        "apache/iceberg-rest-fixture",
+        "grafana/grafana",
+        "library/postgres",
+        "prometheus/prometheus",
+        "clickhouse/clickhouse-server",
+        "argoproj/argocd",
+        "cloudflare/cloudflared",
+        "prometheus/alertmanager",
+        "apache/dolphinscheduler-master",
+        "jetstack/cert-manager-controller",
+    };
+    static const char registries[] = " docker.io ghcr.io quay.io registry.k8s.io public.ecr.aws ";
+    size_t count, lines = 0;
+    bool seen_wanted[ARRAY_SIZE(wanted)] = {false};
+    for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        AUTO_BUF struct buf text = BUF_INIT(MIB);
+        read_file("/config/images/", files[i], &text);
+        read_list(text.data);
+        for (char *line = text.data; *line; line += strcspn(line, "\n") + 1)
+            lines += *line != '#' && *line != '\n';
+    }
+    ck_assert_str_eq(notes(), "");
+    const struct image_reference *r = image_list_references(list, &count);
+    ck_assert_uint_eq(count, lines); /* none twice */
+    for (size_t i = 0; i < count; i++) {
+        char word[LIMIT_NAME + 3];
+        (void)snprintf(word, sizeof(word), " %s ", r[i].registry);
+        ck_assert_msg(strstr(registries, word) != NULL, "%s", r[i].name);
+        ck_assert_msg(strcmp(r[i].written, r[i].name) == 0, "%s is not written in full", r[i].written);
+        ck_assert_msg(strcmp(r[i].tag, "latest") != 0, "%s", r[i].name);
+        for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
+            seen_wanted[k] = seen_wanted[k] || strcmp(r[i].repository, wanted[k]) == 0;
+    }
+    for (size_t k = 0; k < ARRAY_SIZE(wanted); k++)
+        ck_assert_msg(seen_wanted[k], "%s is missing", wanted[k]);
 }
 END_TEST
 
@@ -348,6 +403,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_checked_fixture(tc, setup, cleanup);
     tcase_add_loop_test(tc, a_sample_of_each_format_is_known_and_read, 0, (int)ARRAY_SIZE(samples));
+    tcase_add_test(tc, the_lists_of_the_platform_are_right);
     tcase_add_loop_test(tc, small_texts, 0, (int)ARRAY_SIZE(cases));
     tcase_add_test(tc, a_format_can_be_said);
     tcase_add_test(tc, fields_must_be_kinds_and_paths);

@@ -24,9 +24,7 @@ static const struct command commands[] = {
      "and all its layers, for each platform. Nothing is asked upstream. For what is wanting, the pulls and bytes that\n"
      "seeding it would take.\n"
      "\n" INPUTS_HELP "  --wanting          show only what is not served\n" CLIENT_HELP "\n"
-     "  kubectl get pods,deployments,statefulsets,daemonsets,cronjobs -A -o json | entrepot audit -\n"
-     "\n"
-     "Exit status 3: something would not be served.\n",
+     "  kubectl get pods,deployments,statefulsets,daemonsets,cronjobs -A -o json | entrepot audit -\n",
      audit_command},
     {"check-config", "[FILE]", "say what is wrong with a configuration",
      "Reads a configuration, from standard input where no FILE is named, and says all that is wrong with it, each "

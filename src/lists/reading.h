@@ -22,8 +22,8 @@ struct reading {
     int line; /* of the document's beginning, less 1 */
     size_t steps, anchors;
     struct yaml_node *near; /* the key that was looked at last, for what has no place of its own; NULL: none */
-    bool is_over; /* steps are used up, which has been noted */
-    int failed;   /* 0 or -ENOMEM */
+    bool is_over;           /* steps are used up, which has been noted */
+    int failed;             /* 0 or -ENOMEM */
 };
 
 struct reading_place {

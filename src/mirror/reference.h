@@ -1,6 +1,7 @@
 /*
  * What a request's names mean: which registry, which repository there, which tag or digest. Pure functions; any thread.
- * OCI distribution-spec, "Registry Proxying" (`ns`); protocol.md §1.1, §3.3, §3.9. Their grammar is base/image_name.h's.
+ * OCI distribution-spec, "Registry Proxying" (`ns`); protocol.md §1.1, §3.3, §3.9. Their grammar is
+ * base/image_name.h's.
  */
 #pragma once
 

@@ -208,6 +208,7 @@ static const struct {
      "error 1:1 \"alpine:\\ufffd\" is no image reference: its tag is none: letters, digits, _ . and - may be in one, "
      "at "
      "most 128, and neither . nor - be the first\n"},
+    {"\talpine\t linux/amd64\t#\tx\n", "1:2 docker.io/library/alpine:latest on linux/amd64\n", ""},
     {"https://hub.docker.com/r/a/b\n", "",
      "error 1:1 \"https://hub.docker.com/r/a/b\" is no image reference: it begins like a URL; names of images have no "
      "scheme\n"},

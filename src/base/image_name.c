@@ -121,25 +121,24 @@ static int take_tag(char *text, struct image_name *name, const char **ret_wrong)
     return 0;
 }
 
-/* As Docker tells a registry from the first part of a path on Docker Hub; but for upper case alone, which is taken for
- * a mistake in the path. */
-static bool is_registry(const char *text, size_t len)
+/* But for upper case alone, which is taken for a mistake in the path. */
+bool image_name_has_registry(const char *text)
 {
-    return memchr(text, '.', len) || memchr(text, ':', len) ||
-           (len == strlen("localhost") && strncasecmp(text, "localhost", len) == 0);
+    size_t len = strcspn(text, "/");
+    return text[len] && (memchr(text, '.', len) || memchr(text, ':', len) ||
+                         (len == strlen("localhost") && strncasecmp(text, "localhost", len) == 0));
 }
 
 static int take_registry(char **text, struct image_name *name, const char **ret_wrong)
 {
-    char *slash = strchr(*text, '/');
-    if (!slash || !is_registry(*text, (size_t)(slash - *text))) {
+    if (!image_name_has_registry(*text)) {
         (void)stpcpy(name->registry, DOCKER_HUB);
         return 0;
     }
-    size_t len = (size_t)(slash - *text);
+    size_t len = strcspn(*text, "/");
     for (size_t i = 0; i < len; i++)
         name->registry[i] = lower((*text)[i]);
-    *text = slash + 1;
+    *text += len + 1;
     if (strcmp(name->registry, "index." DOCKER_HUB) == 0)
         (void)stpcpy(name->registry, DOCKER_HUB);
     return registry_is_valid(name->registry) ? 0 : wrong("its registry is no host name", ret_wrong);

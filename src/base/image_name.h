@@ -27,5 +27,7 @@ struct image_name {
 
 /* -EINVAL: *ret_wrong says in words what is (a static string). */
 MUST_CHECK int image_name_parse(const char *text, size_t len, struct image_name *ret_name, const char **ret_wrong);
+/* Whether its first part is a registry, as Docker tells it from one of a path on Docker Hub. */
+bool image_name_has_registry(const char *text);
 /* The one way to write what it pulls; `text` has IMAGE_NAME_MAX bytes. Returns `text`. */
 const char *image_name_format(const struct image_name *name, char *text);

@@ -68,13 +68,11 @@ static void add(struct reading *r, struct yaml_node *image, const struct reading
         return;
     }
     int e = expand(text, strlen(text), &expanded, 0);
-    if (e == -ENOMEM)
-        r->failed = e;
-    else if (e < 0)
+    if (e == -EINVAL)
         reading_error(r, reading_place(r, image),
                       "a variable in it has no default here: `docker compose config` prints the file with all of them "
                       "filled in");
-    else
+    else if (reading_could(r, reading_place(r, image), e))
         reading_add(r, reading_place(r, image), expanded.data ? expanded.data : "", extra);
 }
 

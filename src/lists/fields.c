@@ -102,10 +102,8 @@ static void read_parts(struct reading *r, struct yaml_node *parts)
     bool has_registry = registry && *registry, has_tag = tag && *tag, has_digest = digest && *digest;
     int e = buf_addf(&written, "%s%s%s%s%s%s%s", has_registry ? registry : "", has_registry ? "/" : "", name,
                      has_tag ? ":" : "", has_tag ? tag : "", has_digest ? "@" : "", has_digest ? digest : "");
-    if (e == -ENOMEM)
-        r->failed = e;
-    else
-        reading_add(r, reading_place(r, repository), e == 0 ? written.data : "", NULL);
+    if (reading_could(r, reading_place(r, repository), e))
+        reading_add(r, reading_place(r, repository), written.data, NULL);
 }
 
 static void follow(struct reading *r, struct yaml_node *node, const char *path);

@@ -14,13 +14,10 @@ static void add_hauler(struct reading *r, struct yaml_node *node, const char *re
 {
     AUTO_BUF struct buf joined = BUF_INIT(4 * KIB);
     const char *text = reading_text(r, node);
-    const char *slash = text ? strchr(text, '/') : NULL;
-    bool has_registry = slash && (memchr(text, '.', (size_t)(slash - text)) ||
-                                  memchr(text, ':', (size_t)(slash - text)) || strncmp(text, "localhost/", 10) == 0);
-    if (text && registry && *registry && !has_registry && buf_addf(&joined, "%s/%s", registry, text) == 0)
-        reading_add(r, reading_place(r, node), joined.data, extra);
-    else
+    if (!text || !registry || !*registry || image_name_has_registry(text))
         reading_add_node(r, node, extra);
+    else if (reading_could(r, reading_place(r, node), buf_addf(&joined, "%s/%s", registry, text)))
+        reading_add(r, reading_place(r, node), joined.data, extra);
 }
 
 /* spec.images[]: name, platform, registry; what an image does not say, the annotations say for all. */

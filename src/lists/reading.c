@@ -187,7 +187,7 @@ void reading_add_platform(struct reading *r, struct reading_place place, const c
 }
 
 /* A platform is written in one way, so that the same one is found. */
-static void put(struct reading *r, struct image_reference *reference, const struct reading_extra *extra)
+static void put(struct reading *r, struct image_reference reference, const struct reading_extra *extra)
 {
     char texts[IMAGE_LIST_PLATFORMS_MAX][PLATFORM_TEXT_MAX];
     const char *platforms[IMAGE_LIST_PLATFORMS_MAX];
@@ -196,11 +196,11 @@ static void put(struct reading *r, struct image_reference *reference, const stru
     for (size_t i = 0; i < count; i++)
         platforms[i] =
             platform_parse(extra->platforms[i], &p) == 0 ? platform_format(&p, texts[i]) : extra->platforms[i];
-    reference->platforms = platforms;
-    reference->platform_count = count;
-    reference->default_platforms = count == 0;
-    reference->file = r->file;
-    int e = r->failed ? r->failed : image_list_put(r->list, reference);
+    reference.platforms = platforms;
+    reference.platform_count = count;
+    reference.default_platforms = count == 0;
+    reference.file = r->file;
+    int e = r->failed ? r->failed : image_list_put(r->list, &reference);
     if (e < 0)
         r->failed = e;
 }
@@ -214,7 +214,7 @@ void reading_add(struct reading *r, struct reading_place place, const char *writ
         refuse(r, place, written, wrong);
         return;
     }
-    struct image_reference reference = {
+    const struct image_reference reference = {
         .written = written,
         .name = image_name_format(&name, text),
         .registry = name.registry,
@@ -224,7 +224,7 @@ void reading_add(struct reading *r, struct reading_place place, const char *writ
         .line = place.line,
         .column = place.column,
     };
-    put(r, &reference, extra);
+    put(r, reference, extra);
 }
 
 void reading_add_node(struct reading *r, struct yaml_node *node, const struct reading_extra *extra)
@@ -234,6 +234,15 @@ void reading_add_node(struct reading *r, struct yaml_node *node, const struct re
         reading_add(r, reading_place(r, node), text, extra);
     else
         reading_error(r, reading_place(r, node), "an image reference is expected here");
+}
+
+bool reading_could(struct reading *r, struct reading_place place, int result)
+{
+    if (result == -ENOMEM)
+        r->failed = result;
+    else if (result < 0)
+        reading_error(r, place, "this is too long for an image reference");
+    return result == 0;
 }
 
 void reading_add_pattern(struct reading *r, struct reading_place place, const char *repository,
@@ -247,7 +256,7 @@ void reading_add_pattern(struct reading *r, struct reading_place place, const ch
         return;
     }
     (void)stpcpy(stpcpy(stpcpy(text, name.registry), "/"), name.repository);
-    struct image_reference reference = {
+    const struct image_reference reference = {
         .written = repository,
         .name = text,
         .registry = name.registry,
@@ -256,5 +265,5 @@ void reading_add_pattern(struct reading *r, struct reading_place place, const ch
         .line = place.line,
         .column = place.column,
     };
-    put(r, &reference, extra);
+    put(r, reference, extra);
 }

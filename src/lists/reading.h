@@ -61,6 +61,8 @@ void reading_add_platform(struct reading *r, struct reading_place place, const c
 void reading_add(struct reading *r, struct reading_place place, const char *written, const struct reading_extra *extra);
 /* The same of a node, which is to be a text. */
 void reading_add_node(struct reading *r, struct yaml_node *node, const struct reading_extra *extra);
+/* Whether a reference could be put together, with what came of that; else it is noted. */
+bool reading_could(struct reading *r, struct reading_place place, int result);
 /* The tags of a repository that a pattern means. */
 void reading_add_pattern(struct reading *r, struct reading_place place, const char *repository,
                          const struct image_pattern *pattern, const struct reading_extra *extra);

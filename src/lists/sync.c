@@ -61,16 +61,15 @@ static void read_skopeo_tags(struct reading *r, const char *registry, const char
     if (yaml_kind(tags) != YAML_LIST && yaml_kind(tags) != YAML_NULL) {
         reading_error(r, reading_place(r, tags), "a list of tags is expected here");
     } else if (yaml_kind(tags) == YAML_NULL || yaml_count(tags) == 0) {
-        int e = join(&b, registry, image, NULL);
-        if (e == 0)
+        if (reading_could(r, reading_place(r, tags), join(&b, registry, image, NULL)))
             reading_add_pattern(r, reading_place(r, tags), b.data, &every, NULL);
     }
     while (reading_next(r, tags, &it, &tag)) {
         const char *text = reading_text(r, tag);
-        if (text && join(&b, registry, image, text) == 0)
-            reading_add(r, reading_place(r, tag), b.data, NULL);
-        else
+        if (!text)
             reading_error(r, reading_place(r, tag), "a tag or a digest is expected here");
+        else if (reading_could(r, reading_place(r, tag), join(&b, registry, image, text)))
+            reading_add(r, reading_place(r, tag), b.data, NULL);
     }
 }
 
@@ -83,7 +82,7 @@ static void read_skopeo_pattern(struct reading *r, const char *registry, const c
     struct image_pattern pattern = {.is_set = true, .is_partial = true};
     *(is_semver ? &pattern.semver : &pattern.allow) = texts.items;
     *(is_semver ? &pattern.semver_count : &pattern.allow_count) = texts.count;
-    if (texts.count > 0 && join(&b, registry, image, NULL) == 0)
+    if (texts.count > 0 && reading_could(r, reading_place(r, node), join(&b, registry, image, NULL)))
         reading_add_pattern(r, reading_place(r, node), b.data, &pattern, NULL);
 }
 

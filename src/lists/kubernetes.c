@@ -8,6 +8,9 @@
 
 #include <string.h>
 
+/* Names of the API are no longer than labels of the DNS. */
+#define KIND_MAX 63
+
 /* Not walked: what is said of an object and not asked of it. */
 static bool is_hearsay(const char *key, unsigned depth)
 {
@@ -72,21 +75,24 @@ static void walk(struct reading *r, struct yaml_node *node, unsigned depth)
         walk(r, value, depth + 1);
 }
 
-static void read_object(struct reading *r, struct yaml_node *object, unsigned depth)
+/* `inherited`: the kind of a member of a list, of which the API server says it for the list only; or "". */
+static void read_object(struct reading *r, struct yaml_node *object, const char *inherited, unsigned depth)
 {
-    const char *kind = reading_find_text(r, object, "kind");
+    const char *named = reading_find_text(r, object, "kind"), *kind = named ? named : inherited;
+    char of_items[KIND_MAX + 1] = "";
     struct yaml_node *items = reading_find(r, object, "items"), *item;
     void *it = NULL;
     if (yaml_kind(object) == YAML_NULL || depth == READING_DEPTH_MAX)
         return;
-    if (!kind) {
+    if (yaml_kind(object) != YAML_MAP || !*kind) {
         reading_error(r, reading_place(r, object), "a Kubernetes object is expected here, and it has a kind");
         return;
     }
     size_t len = strlen(kind);
-    if (len >= 4 && strcmp(kind + len - 4, "List") == 0 && yaml_kind(items) == YAML_LIST) {
+    if (len >= 4 && len <= KIND_MAX && strcmp(kind + len - 4, "List") == 0 && yaml_kind(items) == YAML_LIST) {
+        memcpy(of_items, kind, len - 4);
         while (reading_next(r, items, &it, &item))
-            read_object(r, item, depth + 1);
+            read_object(r, item, of_items, depth + 1);
     } else if (strcmp(kind, "CustomResourceDefinition") != 0) { /* they only say what may be */
         fields_read(r, object, kind);
         walk(r, object, 0);
@@ -98,9 +104,9 @@ void read_kubernetes(struct reading *r, struct yaml_node *root)
     struct yaml_node *item;
     void *it = NULL;
     if (yaml_kind(root) != YAML_LIST) {
-        read_object(r, root, 0);
+        read_object(r, root, "", 0);
         return;
     }
     while (reading_next(r, root, &it, &item))
-        read_object(r, item, 0);
+        read_object(r, item, "", 0);
 }

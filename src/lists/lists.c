@@ -409,10 +409,26 @@ static void on_error(void *arg, int line, int column, const char *message)
     reading_error(r, (struct reading_place){.line = r->line + line, .column = column}, "this is no YAML: %s", message);
 }
 
+/* As many as it may have, or some more: what only looks like one, in a text, counts as well. */
+static size_t count_anchors(const char *text, size_t len)
+{
+    size_t count = 0;
+    for (const char *s = text, *end = text + len; (s = memchr(s, '&', (size_t)(end - s))); s++)
+        count += (s == text || strchr(" \t\r\n[{,", s[-1])) && s + 1 < end && !strchr(" \t\r\n&", s[1]);
+    return count;
+}
+
 static void read_document(struct reading *r, const char *text, size_t len)
 {
     AUTO(auto_yaml_close) struct yaml *yaml = NULL;
     enum image_list_format format = r->list->options.format;
+    r->near = NULL;
+    r->anchors = count_anchors(text, len);
+    if (r->anchors > READING_ANCHORS_MAX) {
+        reading_error(r, (struct reading_place){.line = r->line + 1, .column = 1},
+                      "a document begins here that has more than %d anchors (&NAME)", READING_ANCHORS_MAX);
+        return;
+    }
     int e = yaml_open(text, len, on_error, r, &yaml);
     if (e < 0) {
         r->failed = e == -ENOMEM ? e : r->failed;
@@ -421,10 +437,6 @@ static void read_document(struct reading *r, const char *text, size_t len)
     struct yaml_node *root = yaml_root(yaml);
     if (yaml_kind(root) == YAML_NULL)
         return;
-    r->near = NULL;
-    r->anchors = 0;
-    for (const char *s = text; (s = memchr(s, '&', len - (size_t)(s - text))); s++)
-        r->anchors++;
     if (format == IMAGE_LIST_DETECT)
         format = detect(r, root);
     if (format == IMAGE_LIST_DETECT)

@@ -13,6 +13,8 @@
  * there are fewer nodes than bytes, and most are looked at once. */
 #define READING_STEPS_MIN 100000
 #define READING_STEPS_A_BYTE 4
+/* Of one document: the parser looks through them for every node that it frees. Real ones have some dozens. */
+#define READING_ANCHORS_MAX 1000
 /* Lists and maps in each other that are looked at. The parser has no more than this without aliases. */
 #define READING_DEPTH_MAX 64
 

@@ -224,6 +224,10 @@ static const struct {
     {"kind: Tekton\nspec: {containers: {a: {image: x}}}\n", "", ""},
     {"[{kind: Pod, spec: {containers: [{image: a/b:1}]}}, {kind: Pod, spec: {initContainers: [{image: a/b:2}]}}]",
      "1:42 docker.io/a/b:1\n1:97 docker.io/a/b:2\n", ""},
+    {"{\"kind\": \"PodList\", \"items\": [{\"spec\": {\"containers\": [{\"image\": \"a/b:1\"}]}}]}",
+     "1:66 docker.io/a/b:1\n", ""},
+    {"kind: PrometheusList\nitems: [{spec: {image: a/b:1}}, 1]\n", "2:24 docker.io/a/b:1\n",
+     "error 2:33 a Kubernetes object is expected here, and it has a kind\n"},
     {"kind: List\nitems:\n- {}\n", "", "error 2:1 a Kubernetes object is expected here, and it has a kind\n"},
     {"%YAML 1.2\n---\nkind: Pod\nspec: {containers: [{image: a/b:1}]}\n---\nkind: Pod\nspec: {containers: [{image: "
      "a/b:2}]}\n",
@@ -333,6 +337,21 @@ START_TEST(a_bomb_of_aliases_ends)
 }
 END_TEST
 
+START_TEST(too_many_anchors_are_refused_and_what_only_looks_like_some_is_not)
+{
+    AUTO_BUF struct buf text = BUF_INIT(MIB);
+    ck_assert_int_eq(buf_adds(&text, "kind: Pod\na:\n"), 0);
+    for (int i = 0; i < 1001; i++)
+        ck_assert_int_eq(buf_addf(&text, "- &a%d x\n", i), 0);
+    ck_assert_int_eq(buf_adds(&text, "---\nkind: Pod\nspec: {containers: [{image: a/b:1}]}\nb: |\n"), 0);
+    for (int i = 0; i < 2000; i++)
+        ck_assert_int_eq(buf_adds(&text, "  a && b & c?d=e&f\n"), 0);
+    read_list(text.data);
+    ck_assert_str_eq(notes(), "error 1:1 a document begins here that has more than 1000 anchors (&NAME)\n");
+    ck_assert_str_eq(references(), "1006:29 docker.io/a/b:1\n");
+}
+END_TEST
+
 START_TEST(a_list_ends_at_its_bounds)
 {
     AUTO_BUF struct buf text = BUF_INIT(16 * MIB);
@@ -410,6 +429,7 @@ int main(void)
     tcase_add_test(tc, fields_must_be_kinds_and_paths);
     tcase_add_test(tc, a_reference_of_a_command_line_is_added);
     tcase_add_test(tc, a_bomb_of_aliases_ends);
+    tcase_add_test(tc, too_many_anchors_are_refused_and_what_only_looks_like_some_is_not);
     tcase_add_test(tc, a_list_ends_at_its_bounds);
     tcase_add_test(tc, a_file_ends_at_its_bounds);
     tcase_add_test(tc, platforms_and_patterns_end_at_their_bounds);

@@ -1,7 +1,6 @@
 /* POST /v1/audit: what of some images would be served if every upstream vanished now. */
 #include "admin/routes.h"
 #include "base/clock.h"
-#include "config/config.h"
 #include "mirror/stock.h"
 
 #include <errno.h>
@@ -20,38 +19,47 @@ struct choice {
     bool is_all;
 };
 
-static bool choose(struct choice *c, const char *text)
+/* false: there are too many. */
+static bool add_platform(struct choice *c, const struct platform *platform)
 {
-    if (strcmp(text, "all") == 0) {
+    for (size_t i = 0; i < c->count; i++)
+        if (platform_rank(&c->platforms[i], platform) == 0)
+            return true;
+    if (c->count == ARRAY_SIZE(c->platforms))
+        return false;
+    c->platforms[c->count++] = *platform;
+    return true;
+}
+
+/* What "default" stands for; NULL: it may not stand here. */
+static bool add_word(struct choice *c, const char *word, const struct choice *defaults)
+{
+    struct platform platform;
+    if (strcmp(word, "all") == 0) {
         c->is_all = true;
         return true;
     }
-    return c->count < ARRAY_SIZE(c->platforms) && platform_parse(text, &c->platforms[c->count]) == 0 && ++c->count;
+    if (strcmp(word, "default") != 0 || !defaults)
+        return platform_parse(word, &platform) == 0 && add_platform(c, &platform);
+    c->is_all = c->is_all || defaults->is_all;
+    for (size_t i = 0; i < defaults->count; i++)
+        if (!add_platform(c, &defaults->platforms[i]))
+            return false;
+    return true;
 }
 
-/* false: one is none, or they are too many. "default" is what `defaults` says; NULL: it may not stand here. */
+/* false: one is none, or they are too many. */
 static bool read_platforms(const json_t *list, const struct choice *defaults, struct choice *c)
 {
     const json_t *member;
     size_t at;
     json_array_foreach(list, at, member)
     {
-        const char *text = json_string_value(member);
-        if (text && defaults && strcmp(text, "default") == 0) {
-            c->is_all = c->is_all || defaults->is_all;
-            for (size_t i = 0; i < defaults->count && c->count < ARRAY_SIZE(c->platforms); i++)
-                c->platforms[c->count++] = defaults->platforms[i];
-        } else if (!text || !choose(c, text)) {
+        const char *word = json_string_value(member);
+        if (!word || !add_word(c, word, defaults))
             return false;
-        }
     }
     return !list || json_is_array(list);
-}
-
-static void configured_platforms(struct admin *a, struct choice *c)
-{
-    (void)a;
-    c->platforms[c->count++] = platform_of_host();
 }
 
 /* --- words ---------------------------------------------------------------------------------------------------- */
@@ -196,15 +204,15 @@ static json_t *describe(const struct stock *s, const char *image, const char *or
     return json;
 }
 
-static json_t *describe_pattern(const char *image, const char *origin)
+/* What could not be looked at. */
+static json_t *describe_unknown(const char *image, const char *origin, const char *cause)
 {
     return json_pack("{s:s, s:s*, s:s, s:s, s:[], s:[], s:i, s:i, s:i, s:b}", "image", image, "origin", origin,
-                     "verdict", "wanting", "cause", "which tags a pattern means only its registry knows: name them",
-                     "platforms", "wanting", "wanting_more", 0, "manifest_gets", 0, "missing_bytes", 0,
-                     "has_unknown_bytes", 1);
+                     "verdict", "wanting", "cause", cause, "platforms", "wanting", "wanting_more", 0, "manifest_gets",
+                     0, "missing_bytes", 0, "has_unknown_bytes", 1);
 }
 
-/* -EINVAL: the reply says what is wrong with it. */
+/* Not 0: the reply says what is wrong. */
 static int audit_image(struct admin *a, const json_t *image, const struct choice *defaults, struct admin_reply *reply,
                        json_t **ret_json)
 {
@@ -216,25 +224,26 @@ static int audit_image(struct admin *a, const json_t *image, const struct choice
     struct choice choice = {.count = 0};
     struct image_name name;
     if (!text || image_name_parse(text, strlen(text), &name, &wrong) < 0) {
-        admin_fail(reply, 400, "bad_image", "%s is no image: %s", text ? text : "\"image\"", wrong);
+        admin_fail(reply, 400, "bad_image", "%.200s is no image: %s", text ? text : "\"image\"", wrong);
         return -EINVAL;
     }
     if (!read_platforms(platforms, defaults, &choice)) {
-        admin_fail(reply, 400, "bad_platform", "%s: its platforms are none, or too many", text);
+        admin_fail(reply, 400, "bad_platform", "%.200s: its platforms are none, or too many", text);
         return -EINVAL;
     }
     if (json_object_get(image, "pattern")) {
-        *ret_json = describe_pattern(text, origin);
+        *ret_json = describe_unknown(text, origin, "which tags a pattern means only its registry knows: name them");
         return 0;
     }
     if (json_array_size(platforms) == 0)
         choice = *defaults;
     int r = mirror_stock(a->mirror, &name, choice.platforms, choice.is_all ? 0 : choice.count, &s);
-    if (r < 0)
+    if (r < 0 && r != -EFBIG) {
         admin_fail_errno(reply, r, text);
-    else
-        *ret_json = describe(s, text, origin);
-    return r;
+        return r;
+    }
+    *ret_json = r == 0 ? describe(s, text, origin) : describe_unknown(text, origin, "it has too many parts");
+    return 0;
 }
 
 static json_t *audit_images(struct admin *a, const json_t *images, const struct choice *defaults,
@@ -273,7 +282,7 @@ void audit_post(struct admin *a, const struct admin_request *request, struct adm
         return;
     }
     if (json_array_size(platforms) == 0)
-        configured_platforms(a, &defaults);
+        defaults.platforms[defaults.count++] = platform_of_host();
     json_t *described = audit_images(a, images, &defaults, reply);
     if (described)
         admin_answer(reply, json_pack("{s:I, s:o}", "now", (json_int_t)clock_real_ms(), "images", described));

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 
 import pytest
@@ -197,6 +198,25 @@ def test_more_images_than_one_request_has(launch, image):
     assert (answer["served"], answer["wanting"]) == (1, 450)
     text = Cli(m)("audit", "--image", "alpha:1", "--platform", "linux/amd64", "--wanting")
     assert text == "\n1 of 1 images would be served without an upstream.\n"
+
+
+@pytest.mark.parametrize("body,code", [
+    ("[]", "bad_body"), ("{}", "bad_body"), ('{"images": 1}', "bad_body"), ('{"images": [1]}', "bad_image"),
+    ('{"images": [{"image": "A"}]}', "bad_image"), ('{"images": [{"image": "a", "platforms": ["x"]}]}', "bad_platform"),
+    ('{"images": [{"image": "a", "platforms": "linux/amd64"}]}', "bad_platform"),
+    ('{"images": [], "platforms": ["default"]}', "bad_platform"),
+    (json.dumps({"images": [{"image": "a"}] * 1001}), "bad_body"),
+    (json.dumps({"images": [], "platforms": [f"linux/a{n}" for n in range(33)]}), "bad_platform"),
+])
+def test_what_the_api_does_not_take(launch, body, code):
+    m = launch()
+    path = m.find(event="admin")[-1].get("listen").removeprefix("unix:")
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(os.path.join(m.dir, path))
+        s.sendall(f"POST /v1/audit HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+                  .encode())
+        answer = b"".join(iter(lambda: s.recv(65536), b"")).decode()
+    assert answer.startswith("HTTP/1.1 400 ") and f'"code":"{code}"' in answer.replace(" ", ""), answer
 
 
 @pytest.mark.parametrize("args", [

@@ -93,12 +93,20 @@ static void add_platforms(struct buf *b, const json_t *image)
     }
 }
 
+/* "3.4 MiB"; "> 3.4 MiB" where there is more; "?" where nothing is known. */
+static void add_bytes(struct buf *b, const json_t *of)
+{
+    char size[HUMAN_TEXT];
+    uint64_t bytes = number_of(of, "missing_bytes");
+    bool more = json_is_true(json_object_get(of, "has_unknown_bytes"));
+    (void)!(more && bytes == 0 ? buf_adds(b, "?") : buf_addf(b, "%s%s", more ? "> " : "", human_size(bytes, size)));
+}
+
 static void add_row(struct table *t, const json_t *image)
 {
-    AUTO_BUF struct buf platforms = BUF_INIT(8 * KIB);
-    char size[HUMAN_TEXT];
-    uint64_t bytes = number_of(image, "missing_bytes");
-    bool served = is_served(image), more = json_is_true(json_object_get(image, "has_unknown_bytes"));
+    AUTO_BUF struct buf platforms = BUF_INIT(8 * KIB), bytes = BUF_INIT(HUMAN_TEXT + 8);
+    bool served = is_served(image);
+    add_bytes(&bytes, image);
     add_platforms(&platforms, image);
     table_row(t);
     table_cell_coloured(t, served ? TABLE_GOOD : TABLE_BAD, served ? "served" : "wanting");
@@ -109,7 +117,7 @@ static void add_row(struct table *t, const json_t *image)
         table_cell(t, "%s", "");
     } else {
         table_cell(t, "%llu", (unsigned long long)number_of(image, "manifest_gets"));
-        table_cell(t, "%s%s", more ? "> " : "", human_size(bytes, size));
+        table_cell(t, "%s", bytes.data ? bytes.data : "");
     }
     table_cell(t, "%s", text_of(image, "cause"));
     table_cell(t, "%s", text_of(image, "origin"));
@@ -156,8 +164,7 @@ static void print_parts(const json_t *image)
 static int print_audit(const json_t *audit, bool wanting_only)
 {
     const json_t *images = json_object_get(audit, "images"), *image;
-    uint64_t wanting = number_of(audit, "wanting");
-    char size[HUMAN_TEXT];
+    AUTO_BUF struct buf bytes = BUF_INIT(HUMAN_TEXT + 8);
     size_t at;
     int r = print_table(images, wanting_only);
     if (r != STATUS_OK)
@@ -165,11 +172,10 @@ static int print_audit(const json_t *audit, bool wanting_only)
     json_array_foreach(images, at, image) print_parts(image);
     printf("\n%llu of %zu images would be served without an upstream", (unsigned long long)number_of(audit, "served"),
            json_array_size(images));
-    if (wanting > 0)
-        printf("; seeding the rest takes about %llu pulls and %s%s",
-               (unsigned long long)number_of(audit, "manifest_gets"),
-               json_is_true(json_object_get(audit, "has_unknown_bytes")) ? "more than " : "",
-               human_size(number_of(audit, "missing_bytes"), size));
+    add_bytes(&bytes, audit);
+    if (number_of(audit, "wanting") > 0)
+        printf("; seeding the rest takes about %llu pulls, and of bytes %s",
+               (unsigned long long)number_of(audit, "manifest_gets"), bytes.data ? bytes.data : "?");
     printf(".\n");
     return command_printed();
 }

@@ -25,7 +25,7 @@ enum { INPUTS_FORMAT = 0x200, INPUTS_FIELD, INPUTS_PLATFORM, INPUTS_IMAGE };
         "image", required_argument, NULL, INPUTS_IMAGE                                                                 \
     }
 #define INPUTS_HELP                                                                                                    \
-    "  FILE               a list of images; - is standard input; of a directory, its files *.txt, *.list, *.yaml,\n"   \
+    "FILE                 a list of images; - is standard input; of a directory, its files *.txt, *.list, *.yaml,\n"   \
     "                     *.yml and *.json, and those of its directories. Plain text has a reference a line; else\n"   \
     "                     what kubectl, helm template, compose, skopeo sync, regsync, Hauler and Zarf have is\n"       \
     "                     known (docs/seeding.md)\n"                                                                   \

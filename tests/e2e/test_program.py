@@ -136,7 +136,7 @@ def complete(entrepot, directory, *words):
 
 def test_bash_completes_commands_options_and_files(entrepot, tmp_path):
     (tmp_path / "entrepot.yaml").write_text("")
-    assert complete(entrepot, tmp_path, "ser") == ["serve"]
+    assert complete(entrepot, tmp_path, "check-c") == ["check-config"]
     assert set(commands(entrepot)) <= set(complete(entrepot, tmp_path, ""))
     assert complete(entrepot, tmp_path, "serve", "--con") == ["--config"]
     assert complete(entrepot, tmp_path, "serve", "--config", "entre") == ["entrepot.yaml"]

@@ -15,7 +15,7 @@
 
 #define BATCH_BYTES (16ULL << 20) /* some 200,000 publishes, or 4,000 records of the largest size */
 
-enum op_kind { OP_PUBLISH, OP_VERIFIED, OP_REMOVE, OP_PUT, OP_DELETE };
+enum op_kind { OP_PUBLISH, OP_VERIFIED, OP_DATE, OP_REMOVE, OP_PUT, OP_DELETE };
 
 /* In the buffer, followed by key and value. */
 struct op {
@@ -158,6 +158,31 @@ static void apply_verified(struct index_txn *t, const struct verified *v)
     catalog_put(t, &v->digest, &record);
 }
 
+/* ------------------------------------------------------------------ dates */
+
+struct dates {
+    struct digest digest;
+    int64_t stored_at, used_at;
+};
+
+void blobstore_batch_date(struct blobstore_batch *b, const struct digest *digest, int64_t stored_at, int64_t used_at)
+{
+    const struct op op = {.kind = OP_DATE, .value_len = sizeof(struct dates)};
+    const struct dates dates = {.digest = *digest, .stored_at = stored_at, .used_at = used_at};
+    if (b->error == 0)
+        b->error = add_op(b, &op, NULL, &dates);
+}
+
+static void apply_dates(struct index_txn *t, const struct dates *d)
+{
+    struct blob_record record;
+    if (catalog_find(t, &d->digest, &record) < 0)
+        return;
+    record.stored_at = d->stored_at;
+    catalog_put(t, &d->digest, &record);
+    catalog_put_used_at(t, &d->digest, d->used_at);
+}
+
 /* ------------------------------------------------------------------ records */
 
 static int check_lengths(size_t key_len, size_t value_len)
@@ -228,6 +253,7 @@ static void apply(struct index_txn *t, const struct buf *ops)
         const char *value = key + op.key_len;
         struct publish publish;
         struct verified verified;
+        struct dates dates;
         struct digest digest;
         switch (op.kind) {
         case OP_PUBLISH:
@@ -237,6 +263,10 @@ static void apply(struct index_txn *t, const struct buf *ops)
         case OP_VERIFIED:
             memcpy(&verified, value, sizeof(verified));
             apply_verified(t, &verified);
+            break;
+        case OP_DATE:
+            memcpy(&dates, value, sizeof(dates));
+            apply_dates(t, &dates);
             break;
         case OP_REMOVE:
             memcpy(&digest, value, sizeof(digest));

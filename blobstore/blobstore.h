@@ -33,6 +33,10 @@ struct blobstore_options {
     const char *root;     /* directory; made with mode 0700 where it does not exist */
     size_t map_size;      /* bytes; 0: BLOBSTORE_MAP_SIZE */
     unsigned max_readers; /* threads that may read the index at once (one more is -EBUSY); 0: 512 */
+    bool rebuild;         /* make the index anew from the files, whatever it is like */
+    /* Called now and then while files are read. May be NULL. */
+    void (*progress)(void *arg, uint64_t files, uint64_t bytes);
+    void *progress_arg;
 };
 
 /* What opening found and mended. */
@@ -70,6 +74,10 @@ struct blobstore_totals {
 MUST_CHECK int blobstore_totals(struct blobstore *store, struct blobstore_totals *ret_totals);
 /* Of the file system that the store is on: how large it is, and how much of it can still be written. */
 MUST_CHECK int blobstore_room(struct blobstore *store, uint64_t *ret_size, uint64_t *ret_available);
+
+/* A file of the caller's own on the same file system, for reading and writing, without a name: gone when it is closed.
+ */
+MUST_CHECK int blobstore_temporary(struct blobstore *store, int *ret_fd);
 
 MUST_CHECK int blobstore_stat(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info);
 /* An open descriptor, which the caller owns. Size, inode, mtime and ctime are held against the record: a file that is
@@ -178,6 +186,9 @@ void blobstore_batch_delete(struct blobstore_batch *b, enum blobstore_table tabl
 void blobstore_batch_remove(struct blobstore_batch *b, const struct digest *digest);
 /* The bytes of the stored blob were seen to have the digest, by a reading that began at `when` (wall clock, ms). */
 void blobstore_batch_verified(struct blobstore_batch *b, const struct digest *digest, int64_t when);
+/* The blob, which is stored or published by this batch, was stored and used then (wall clock, ms): in another store, of
+ * which this one is a restored copy. */
+void blobstore_batch_date(struct blobstore_batch *b, const struct digest *digest, int64_t stored_at, int64_t used_at);
 /* Waits for the disk; frees the batch whatever it returns. */
 MUST_CHECK int blobstore_batch_commit(struct blobstore_batch *b);
 /* Frees the batch; what was published in it stays as a file without a record, found by the next start. Accepts NULL. */

@@ -347,3 +347,20 @@ int place_remove_partial(const struct place *p, const struct digest *digest)
     char name[DIGEST_TEXT_MAX];
     return unlinkat(p->partial, partial_name(digest, name), 0) < 0 ? -errno : 0;
 }
+
+/* Where the file system has none without a name, it has one that the next start would take away. */
+int place_open_temporary(const struct place *p, int *ret_fd)
+{
+    static const char name[] = "temporary";
+    int fd = openat(p->partial, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, PLACE_PARTIAL_MODE);
+    if (fd < 0 && (errno == EOPNOTSUPP || errno == EISDIR || errno == ENOENT)) {
+        (void)unlinkat(p->partial, name, 0);
+        fd = openat(p->partial, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, PLACE_PARTIAL_MODE);
+        if (fd >= 0)
+            (void)unlinkat(p->partial, name, 0);
+    }
+    if (fd < 0)
+        return errno == EDQUOT ? -ENOSPC : -errno;
+    *ret_fd = fd;
+    return 0;
+}

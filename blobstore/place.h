@@ -69,7 +69,7 @@ MUST_CHECK int place_remove_blob(const struct place *p, const struct digest *dig
 MUST_CHECK int place_quarantine(const struct place *p, const struct digest *digest, int64_t now_ms);
 /* Puts `name` of the directory `at`, which is none of ours, beside them; it is never deleted. */
 MUST_CHECK int place_set_aside(const struct place *p, int at, const char *name, int64_t now_ms);
-/* <root>/index becomes index.bad-<time>; an earlier one is removed. */
+/* <root>/index, if there is one, becomes index.bad-<time>; an earlier one is removed. */
 MUST_CHECK int place_set_index_aside(const struct place *p, int64_t now_ms);
 
 /* ------------------------------------------------------------------ partial files */
@@ -79,6 +79,8 @@ MUST_CHECK int place_set_index_aside(const struct place *p, int64_t now_ms);
 MUST_CHECK int place_open_partial(const struct place *p, const struct digest *digest, int *ret_fd,
                                   uint64_t *ret_length);
 int place_remove_partial(const struct place *p, const struct digest *digest);
+/* A file without a name. */
+MUST_CHECK int place_open_temporary(const struct place *p, int *ret_fd);
 
 /* ------------------------------------------------------------------ walks, for recovery */
 

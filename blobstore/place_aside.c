@@ -101,5 +101,7 @@ int place_set_index_aside(const struct place *p, int64_t now_ms)
     char to[sizeof(INDEX_BAD) + 24];
     (void)snprintf(to, sizeof(to), INDEX_BAD "%lld", (long long)now_ms);
     r = rename_noreplace(p->root, "index", p->root, to);
+    if (r == -ENOENT)
+        return 0;
     return r == 0 && fsync(p->root) < 0 ? -errno : r;
 }

@@ -36,13 +36,15 @@ struct change {
 
 struct recovery {
     struct blobstore *store;
+    const struct blobstore_options *options;
     struct blobstore_report *report;
     bool copied;
     int64_t since_ns; /* directories that have not changed since then are left out */
     bool synced;      /* the bytes of all files are durable */
     bool full;        /* there was no room for all changes */
     int64_t now;
-    uint64_t bytes; /* of the records that are right */
+    uint64_t bytes;                  /* of the records that are right */
+    uint64_t files_read, bytes_read; /* for who wants to know */
 
     struct place_list files; /* of one directory */
     struct change *changes;  /* of one directory; at most one a file and one a record */
@@ -73,6 +75,14 @@ static int hash_file(int fd, enum digest_algorithm algorithm, struct digest *ret
     return r;
 }
 
+static void note_read(struct recovery *v, uint64_t bytes)
+{
+    v->files_read++;
+    v->bytes_read += bytes;
+    if (v->options->progress)
+        v->options->progress(v->options->progress_arg, v->files_read, v->bytes_read);
+}
+
 /* The record that the file deserves; `old` is the one that it had, or NULL. -EBADMSG: none, its bytes are wrong. */
 static int judge(struct recovery *v, const struct digest *digest, const struct blob_record *old,
                  struct blob_record *ret_record)
@@ -88,6 +98,7 @@ static int judge(struct recovery *v, const struct digest *digest, const struct b
     }
     struct digest actual;
     r = hash_file(fd, digest->algorithm, &actual);
+    note_read(v, facts.size);
     if (r < 0)
         return r == -EIO ? -EBADMSG : r;
     if (!digest_equal(&actual, digest))
@@ -301,10 +312,15 @@ static int count_blobs(struct recovery *v)
     return r;
 }
 
-int store_recover(struct blobstore *store, int64_t since_ns, bool copied, struct blobstore_report *report)
+int store_recover(struct blobstore *store, const struct blobstore_options *options, int64_t since_ns, bool copied,
+                  struct blobstore_report *report)
 {
-    struct recovery v = {
-        .store = store, .report = report, .copied = copied, .since_ns = since_ns, .now = clock_real_ms()};
+    struct recovery v = {.store = store,
+                         .options = options,
+                         .report = report,
+                         .copied = copied,
+                         .since_ns = since_ns,
+                         .now = clock_real_ms()};
     /* Partial files first: where one is a second name of a blob, taking that away changes the blob's ctime. */
     int r = place_walk_partial(&store->place, count_partial, &v, &report->discarded);
     if (r == 0)

@@ -48,7 +48,11 @@ static int open_index(struct blobstore *store, const struct blobstore_options *o
     static_assert(sizeof(report->rebuilt_why) >= INDEX_WHY_MAX, "room for the reason");
     size_t map_size = o->map_size ? o->map_size : BLOBSTORE_MAP_SIZE;
     unsigned readers = o->max_readers ? o->max_readers : DEFAULT_READERS;
-    int r = index_open(o->root, store->place.root, map_size, readers, &store->index, report->rebuilt_why);
+    int r = -EBADMSG;
+    if (o->rebuild)
+        (void)snprintf(report->rebuilt_why, sizeof(report->rebuilt_why), "asked for");
+    else
+        r = index_open(o->root, store->place.root, map_size, readers, &store->index, report->rebuilt_why);
     if (r == -EBADMSG) {
         report->rebuilt = true;
         r = place_set_index_aside(&store->place, clock_real_ms());
@@ -80,7 +84,8 @@ static int write_witness(struct blobstore *store, const struct witness_record *w
 
 /* Makes files and index agree. The witness is written last: a recovery that is cut short is not taken for a whole one.
  */
-static int recover(struct blobstore *store, bool empty, const struct place_left *left, struct blobstore_report *report)
+static int recover(struct blobstore *store, const struct blobstore_options *options, bool empty,
+                   const struct place_left *left, struct blobstore_report *report)
 {
     struct witness_record witness, known;
     int r = place_witness(&store->place, &witness);
@@ -97,7 +102,7 @@ static int recover(struct blobstore *store, bool empty, const struct place_left 
     if (r < 0)
         return r;
     bool in_order = left->clean && !left->untidy && !report->rebuilt && !copied;
-    r = store_recover(store, in_order ? left->at_ns : STORE_ALL, copied, report);
+    r = store_recover(store, options, in_order ? left->at_ns : STORE_ALL, copied, report);
     if (r == 0 && !same)
         r = write_witness(store, &witness);
     return r == -ENOSPC && copied ? 0 : r; /* then the next start looks again */
@@ -124,7 +129,7 @@ int blobstore_open(const struct blobstore_options *options, struct blobstore **r
         report = (struct blobstore_report){0};
         r = open_index(store, options, empty, &report);
         if (r == 0)
-            r = recover(store, empty, &left, &report);
+            r = recover(store, options, empty, &left, &report);
         if (r == 0 || !store->index || !index_has_failed(store->index))
             break;
         index_close(TAKE_PTR(store->index));
@@ -277,6 +282,11 @@ int blobstore_totals(struct blobstore *store, struct blobstore_totals *ret_total
 int blobstore_room(struct blobstore *store, uint64_t *ret_size, uint64_t *ret_available)
 {
     return place_room(&store->place, ret_size, ret_available);
+}
+
+int blobstore_temporary(struct blobstore *store, int *ret_fd)
+{
+    return place_open_temporary(&store->place, ret_fd);
 }
 
 static int list(struct blobstore *store, const struct digest *after, struct blobstore_info *infos, size_t max,

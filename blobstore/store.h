@@ -61,6 +61,7 @@ bool writer_is_published(const struct blobstore_writer *w);
 
 /* recover.c: looks after partial files, and makes files and index agree in those directories that have changed since
  * `since_ns`; `copied`: the files are not those that the records were made of. Adds what it finds and does to the
- * report. */
+ * report. Of the options: whom to tell of its progress. */
 #define STORE_ALL INT64_MIN
-MUST_CHECK int store_recover(struct blobstore *store, int64_t since_ns, bool copied, struct blobstore_report *report);
+MUST_CHECK int store_recover(struct blobstore *store, const struct blobstore_options *options, int64_t since_ns,
+                             bool copied, struct blobstore_report *report);

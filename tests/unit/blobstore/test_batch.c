@@ -410,6 +410,42 @@ START_TEST(a_batch_that_fails_or_is_aborted_removes_nothing)
 }
 END_TEST
 
+START_TEST(a_blob_can_be_given_the_dates_of_the_store_that_it_comes_from)
+{
+    struct blobstore *store = helper_open(NULL);
+    const struct digest stored = helper_store(store, 1), fresh = helper_digest(2), absent = helper_digest(3);
+    struct blobstore_writer *w = helper_writer(store, 2);
+    struct blobstore_batch *b;
+    struct blobstore_info info;
+    ck_ok(blobstore_batch_begin(store, &b));
+    ck_ok(blobstore_batch_publish(b, w));
+    blobstore_batch_date(b, &stored, 1000, 2000);
+    blobstore_batch_date(b, &fresh, 3000, 4000);
+    blobstore_batch_date(b, &absent, 5000, 6000);
+    ck_ok(blobstore_batch_commit(b));
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    ck_ok(blobstore_stat(store, &stored, &info));
+    ck_assert(info.stored_at == 1000 && info.used_at == 2000);
+    ck_ok(blobstore_stat(store, &fresh, &info));
+    ck_assert(info.stored_at == 3000 && info.used_at == 4000 && info.verified_at > 4000);
+    ck_assert_int_eq(blobstore_stat(store, &absent, &info), -ENOENT);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_temporary_file_has_no_name)
+{
+    struct blobstore *store = helper_open(NULL);
+    AUTO_CLOSE int fd = -1;
+    char back[5];
+    ck_ok(blobstore_temporary(store, &fd));
+    ck_assert_int_eq(pwrite(fd, "hello", 5, 0), 5);
+    ck_assert_int_eq(pread(fd, back, 5, 0), 5);
+    ck_assert_uint_eq(helper_count(helper_path("partial")), 0);
+    blobstore_close(store);
+}
+END_TEST
+
 START_TEST(the_room_is_that_of_the_file_system)
 {
     struct blobstore *store = helper_open(NULL);
@@ -448,6 +484,8 @@ int main(void)
     tcase_add_test(tc, a_walk_goes_on_behind_the_last_key_of_the_step_before);
     tcase_add_test(tc, what_a_batch_removes_is_there_until_its_commit_and_then_gone_with_its_file);
     tcase_add_test(tc, a_batch_that_fails_or_is_aborted_removes_nothing);
+    tcase_add_test(tc, a_blob_can_be_given_the_dates_of_the_store_that_it_comes_from);
+    tcase_add_test(tc, a_temporary_file_has_no_name);
     tcase_add_test(tc, the_room_is_that_of_the_file_system);
     return helper_run(suite);
 }

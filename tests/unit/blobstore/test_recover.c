@@ -479,6 +479,38 @@ static void lose_half_the_records(struct blobstore *store)
     ck_ok(index_commit(&t));
 }
 
+static void count_files(void *arg, uint64_t files, uint64_t bytes)
+{
+    uint64_t *seen = arg;
+    ck_assert_uint_eq(files, *seen + 1);
+    ck_assert_uint_gt(bytes, 0);
+    *seen = files;
+}
+
+START_TEST(an_index_is_made_anew_when_that_is_asked_for)
+{
+    struct blobstore_report report;
+    struct blobstore *store = helper_open(NULL);
+    uint64_t seen = 0;
+    const struct blobstore_options options = {
+        .root = helper_root(), .rebuild = true, .progress = count_files, .progress_arg = &seen};
+    store_many(store);
+    ck_assert_int_eq(blobstore_open(&options, &store, &report), -EBUSY);
+    blobstore_close(store);
+    ck_ok(blobstore_open(&options, &store, &report));
+    ck_assert(report.rebuilt);
+    ck_assert_str_eq(report.rebuilt_why, "asked for");
+    ck_assert_uint_eq(report.blobs, 100);
+    ck_assert_uint_eq(seen, 100);
+    blobstore_close(store);
+    spoil_index(INDEX_GONE);
+    seen = 0;
+    ck_ok(blobstore_open(&options, &store, &report));
+    ck_assert_uint_eq(report.blobs, 100);
+    blobstore_close(store);
+}
+END_TEST
+
 START_TEST(a_rebuild_that_is_cut_short_is_gone_on_with_by_the_next_start)
 {
     struct blobstore_report report;
@@ -538,6 +570,7 @@ int main(void)
     tcase_add_loop_test(tc, an_index_that_is_of_no_use_is_set_aside_and_rebuilt_from_the_files, 0, INDEX_FAULTS);
     tcase_add_test(tc, one_spoiled_index_is_kept_and_no_more);
     tcase_add_test(tc, an_index_of_another_schema_is_rebuilt);
+    tcase_add_test(tc, an_index_is_made_anew_when_that_is_asked_for);
     tcase_add_test(tc, a_rebuild_that_is_cut_short_is_gone_on_with_by_the_next_start);
     tcase_add_test(tc, a_record_that_cannot_be_read_is_made_anew_from_its_file);
     return helper_run(suite);

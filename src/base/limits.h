@@ -72,3 +72,9 @@
 /* Documents (manifests and lists) in memory, all together; and the largest one that is stored. */
 #define LIMIT_SHELF (16 * MIB)
 #define LIMIT_DOCUMENT LIMIT_TAGS_BODY
+
+/* Of a backup: blobs in its list, which who reads it has in memory (some 100 bytes each), and bytes of one table. */
+#define LIMIT_BACKUP_BLOBS (4 * MIB)
+#define LIMIT_BACKUP_TABLE (16 * 1024 * MIB)
+/* So long the store may outgrow its bound, since a backup is being made of what would have to go. */
+#define LIMIT_BACKUP_HOLD_MS 3600000

@@ -11,12 +11,13 @@ FLOORS = {
     "config": ["base"],
     "blobstore": ["base"],
     "lists": ["base"],
+    "backup": ["base", "blobstore"],
     "upstream": ["base", "config"],
     "mirror": ["base", "config", "blobstore", "upstream"],
-    "admin": ["base", "config", "blobstore", "upstream", "lists", "mirror"],
+    "admin": ["base", "config", "blobstore", "backup", "upstream", "lists", "mirror"],
     "server": ["base", "config", "mirror", "admin"],
-    "cli": ["base", "config", "lists"],
-    "main": ["base", "config", "blobstore", "upstream", "lists", "mirror", "admin", "server", "cli"],
+    "cli": ["base", "config", "blobstore", "backup", "lists"],
+    "main": ["base", "config", "blobstore", "backup", "upstream", "lists", "mirror", "admin", "server", "cli"],
 }
 
 # A foreign header and the files that may include it.
@@ -26,7 +27,8 @@ ROOMS = {
     r"libpsl\.h": r"src/upstream/",
     r"lmdb\.h": r"blobstore/",
     r"openssl/": r"src/base/digest\.c$",
-    r"jansson\.h": r"src/(mirror|upstream|admin|cli)/|tests/unit/mirror/test_memory",
+    r"jansson\.h": r"src/(backup|mirror|upstream|admin|cli)/|tests/unit/mirror/test_memory",
+    r"archive(_entry)?\.h": r"src/backup/|tests/unit/backup/",
     r"libsmartcols": r"src/cli/table\.c$",
     r"libfyaml": r"src/base/yaml\.c$",
     r"gnutls/": r"nowhere",

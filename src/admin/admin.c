@@ -27,6 +27,11 @@ int admin_create(const struct admin_options *options, struct admin **ret_admin)
     (void)pthread_mutex_init(&a->lock, NULL);
     (void)pthread_cond_init(&a->cut_now, &attr);
     (void)pthread_condattr_destroy(&attr);
+    int r = backups_create(a, &a->backups);
+    if (r < 0) {
+        admin_destroy(a);
+        return r;
+    }
     *ret_admin = a;
     return 0;
 }
@@ -73,6 +78,7 @@ void admin_destroy(struct admin *a)
 {
     if (!a)
         return;
+    backups_destroy(a->backups);
     (void)pthread_cond_destroy(&a->cut_now);
     (void)pthread_mutex_destroy(&a->lock);
     (void)pthread_rwlock_destroy(&a->config_lock);

@@ -23,11 +23,14 @@ struct admin {
     const struct config *config; /* under config_lock */
 
     pthread_mutex_t lock;
-    pthread_cond_t cut_now; /* tells who waits in admin_wait() that it is over */
-    bool cut;               /* under lock */
+    pthread_cond_t cut_now;  /* tells who waits in admin_wait() that it is over */
+    bool cut;                /* under lock */
+    struct backups *backups; /* backup.c */
 };
 
 typedef void admin_handler(struct admin *a, const struct admin_request *request, struct admin_reply *reply);
+
+struct backups;
 
 struct admin_route {
     const char *method;     /* NULL ends a table */
@@ -58,6 +61,10 @@ void admin_release_config(struct admin *a);
 
 /* Waits so long; false: the server stops, answer at once. */
 bool admin_wait(struct admin *a, int64_t ms);
+
+/* backup.c: what is known of backups, from the store at first. */
+MUST_CHECK int backups_create(struct admin *a, struct backups **ret_backups);
+void backups_destroy(struct backups *b); /* accepts NULL */
 
 /* A line of the audit log: who did what. `fields` may be NULL. */
 void admin_audit(const struct admin_request *request, const char *action, const char *what, const char *result);

@@ -2,6 +2,8 @@
 
 const struct admin_route admin_routes[] = {
     {"POST", "/v1/audit", "", audit_post},
+    {"GET", "/v1/backup", "since at metadata", backup_get},
+    {"POST", "/v1/backup", "", backup_post},
     {"GET", "/v1/status", "", status_get},
     {NULL},
 };

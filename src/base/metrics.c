@@ -123,8 +123,12 @@ static const struct family families[] = {
     [METRIC_SCRUBBED_BYTES] = {"entrepot_scrubbed_bytes_total", COUNTER, BYTES,
                                .help = "Bytes that were read to see whether they still are what they should be."},
     [METRIC_DAMAGED] = {"entrepot_damaged_blobs_total", COUNTER, .labels = {"found"},
-                        .help = "Stored blobs that were not what they should be, by what found them: the scrub, or a "
-                                "client's request."},
+                        .help = "Stored blobs that were not what they should be, by what found them: the scrub, a "
+                                "client's request, or a backup."},
+    [METRIC_BACKUP_TIME] = {"entrepot_backup_last_success_timestamp_seconds", GAUGE, SECONDS,
+                            .help = "When the last backup that was kept was begun, since 1970: it has what was stored "
+                                    "then. Absent where there was none."},
+    [METRIC_BACKUP_BYTES] = {"entrepot_backup_last_size_bytes", GAUGE, BYTES, .help = "The size of its file."},
 };
 _Static_assert(sizeof(families) / sizeof(families[0]) == METRICS, "each metric has a row");
 

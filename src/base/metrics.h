@@ -55,8 +55,10 @@ enum metric {
     METRIC_PASSED_BY,            /* registry */
     METRIC_SCRUBBED_BYTES,       /* none */
     METRIC_DAMAGED,              /* found */
+    METRIC_BACKUP_TIME,          /* none */
+    METRIC_BACKUP_BYTES,         /* none */
 };
-#define METRICS (METRIC_DAMAGED + 1)
+#define METRICS (METRIC_BACKUP_BYTES + 1)
 
 #define METRIC_LABELS_MAX 4
 #define METRIC_SERIES_MAX 256

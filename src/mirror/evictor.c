@@ -46,11 +46,13 @@ struct evictor {
     pthread_mutex_t lock;
     struct limits limits; /* under lock */
     atomic_uint_least64_t asked;
-    atomic_bool is_stirred; /* it measures now, and not when it has rested */
+    atomic_bool is_stirred;          /* it measures now, and not when it has rested */
+    atomic_int_least64_t held_until; /* monotonic ms */
     /* of the keeper's thread */
     enum state state;
     int64_t rests_until;                 /* monotonic ms */
     uint64_t goal, freed, images, blobs; /* of this run: bytes */
+    bool for_the_disk;                   /* this run: the disk is too full, not the store too large */
     int64_t began;                       /* monotonic ms */
     struct digest_set pinned;
     struct digest last; /* of the page before */
@@ -101,6 +103,17 @@ void evictor_ask(struct evictor *e, uint64_t bytes)
     atomic_store(&e->is_stirred, true);
 }
 
+void evictor_hold(struct evictor *e, int64_t until)
+{
+    atomic_store(&e->held_until, until);
+    atomic_store(&e->is_stirred, true);
+}
+
+static bool is_held(struct evictor *e)
+{
+    return clock_monotonic_ms() < atomic_load(&e->held_until);
+}
+
 /* --- how much is too much ----------------------------------------------------------------------------------- */
 
 static uint64_t share(uint64_t whole, unsigned percent)
@@ -124,12 +137,13 @@ static int measure(struct evictor *e, uint64_t *ret_goal)
         return r;
     uint64_t most = config_room_bytes(&limits.max_size, size), least = config_room_bytes(&limits.min_free, size);
     uint64_t used = totals.bytes + held, low = share(most, limits.low_watermark), open = available + held;
-    if (most > 0 && used > most)
-        goal = used - low;
-    if (open < least && least + least / 10 - open > goal)
+    if (open < least)
         goal = least + least / 10 - open;
     if (asked > open && asked - open <= totals.bytes && asked - open > goal)
         goal = asked - open;
+    e->for_the_disk = goal > 0;
+    if (most > 0 && used > most && used - low > goal && !is_held(e))
+        goal = used - low;
     metrics_set(METRIC_STORE_BYTES, (int64_t)totals.bytes, NO_LABELS);
     metrics_set(METRIC_STORE_BLOBS, (int64_t)totals.blobs, NO_LABELS);
     metrics_set(METRIC_STORE_LIMIT, (int64_t)most, NO_LABELS);
@@ -299,6 +313,11 @@ static void end_run(struct evictor *e)
 
 static int step(struct evictor *e)
 {
+    if ((e->state == LOOKING || e->state == REMOVING) && !e->for_the_disk && is_held(e)) {
+        e->goal = e->freed; /* the rest can wait */
+        end_run(e);
+        return 0;
+    }
     switch (e->state) {
     case RESTING:
         return begin_run(e);

@@ -25,5 +25,8 @@ void evictor_configure(struct evictor *e, const struct config *config);
 /* Room for so many bytes is wanted now, whatever the bounds: it is made at the next steps, unless it cannot be had even
  * by giving up everything. Any thread. */
 void evictor_ask(struct evictor *e, uint64_t bytes);
+/* Until then (monotonic ms; 0: from now on) the store may be larger than its bound, and what goes, goes only since the
+ * disk is full. Any thread. */
+void evictor_hold(struct evictor *e, int64_t until);
 /* Does a little, if it is time; of the keeper's thread. Returns for how long (ms) nothing need be done. */
 int64_t evictor_step(struct evictor *e);

@@ -180,6 +180,42 @@ START_TEST(a_floor_of_free_space_is_kept_by_what_is_stored)
 }
 END_TEST
 
+START_TEST(while_it_is_held_the_store_may_be_larger_than_its_bound)
+{
+    const struct digest d = put_blob(1);
+    evictor_hold(evictor, clock_monotonic_ms() + HOUR);
+    run_for(1);
+    ck_assert(is_stored(&d));
+    evictor_hold(evictor, 0);
+    run_for(1);
+    ck_assert(!is_stored(&d));
+}
+END_TEST
+
+START_TEST(a_run_that_is_under_way_ends_where_it_is_held)
+{
+    const struct digest d = put_blob(1);
+    world_settle();
+    world.config.store.max_size.bytes = 1;
+    evictor_configure(evictor, &world.config);
+    ck_assert_int_eq(evictor_step(evictor), 0); /* it has measured, and is about to look */
+    evictor_hold(evictor, clock_monotonic_ms() + HOUR);
+    run();
+    ck_assert(is_stored(&d));
+}
+END_TEST
+
+START_TEST(a_disk_that_is_full_does_not_wait)
+{
+    const struct digest d = put_blob(1);
+    evictor_hold(evictor, clock_monotonic_ms() + HOUR);
+    world.config.store.min_free.percent = 100;
+    evictor_configure(evictor, &world.config);
+    run();
+    ck_assert(!is_stored(&d));
+}
+END_TEST
+
 START_TEST(room_that_there_is_or_never_will_be_costs_nothing)
 {
     const struct digest d = put_blob(1);
@@ -439,6 +475,9 @@ int main(void)
     tcase_add_test(tests, within_the_bounds_nothing_goes);
     tcase_add_test(tests, above_them_the_least_recently_used_go_until_the_low_watermark_is_reached);
     tcase_add_test(tests, a_floor_of_free_space_is_kept_by_what_is_stored);
+    tcase_add_test(tests, while_it_is_held_the_store_may_be_larger_than_its_bound);
+    tcase_add_test(tests, a_run_that_is_under_way_ends_where_it_is_held);
+    tcase_add_test(tests, a_disk_that_is_full_does_not_wait);
     tcase_add_test(tests, room_that_there_is_or_never_will_be_costs_nothing);
     tcase_add_test(tests, an_image_goes_as_a_whole_with_its_records_and_tag);
     tcase_add_test(tests, what_another_image_needs_stays);

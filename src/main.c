@@ -26,6 +26,42 @@ static const struct command commands[] = {
      "\n" INPUTS_HELP "  --wanting          show only what is not served\n" CLIENT_HELP "\n"
      "  kubectl get pods,deployments,statefulsets,daemonsets,cronjobs -A -o json | entrepot audit -\n",
      audit_command},
+    {"backup", "[--since FILE | --metadata] FILE", "write what is stored to a file",
+     "Writes all that the running server has in its store to FILE, a tar in zstd, or to standard output (-). Pulls go "
+     "on\n"
+     "meanwhile. FILE is there when it is whole; until then it is FILE.partial.\n"
+     "\n"
+     "  --since FILE       an incremental backup: contents that FILE, an earlier backup, has are left out. To restore, "
+     "all\n"
+     "                     files of such a chain are needed\n"
+     "  --metadata         tags, pins and records only, without contents: small, and of use where an upstream is "
+     "there\n"
+     "\n"
+     "  entrepot backup /backup/monday.tar.zst\n"
+     "  entrepot backup --since /backup/monday.tar.zst /backup/tuesday.tar.zst\n"
+     "\n" CLIENT_HELP,
+     backup_command},
+    {"verify", "FILE...", "say whether a backup is good",
+     "Reads a backup, or a chain of them, the whole one first, and compares every digest. No server is needed.\n",
+     verify_command},
+    {"restore", "[--config FILE] FILE...", "fill an empty store from a backup",
+     "Writes a backup, or a chain of them, the whole one first, into the store of the configuration, which is empty, "
+     "and\n"
+     "compares every digest. The server is not running. What was cut is gone on with by the same command again.\n"
+     "\n"
+     "  --config FILE   the configuration; without it everything has its default\n"
+     "\n"
+     "  entrepot restore --config /etc/entrepot.yaml /backup/monday.tar.zst /backup/tuesday.tar.zst\n",
+     restore_command},
+    {"rebuild", "[--config FILE]", "make the index of a store anew from its files",
+     "Reads every file of the store and makes its index anew. The server is not running. It does the same by itself at "
+     "its\n"
+     "start, where the index is lost, damaged or of another version. Tags are asked for again, pins are lost: a backup "
+     "has\n"
+     "both (entrepot restore).\n"
+     "\n"
+     "  --config FILE   the configuration; without it everything has its default\n",
+     rebuild_command},
     {"check-config", "[FILE]", "say what is wrong with a configuration",
      "Reads a configuration, from standard input where no FILE is named, and says all that is wrong with it, each "
      "with\n"

@@ -1,6 +1,7 @@
 #include "serve.h"
 
 #include "admin/admin.h"
+#include "backup/backup.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/limits.h"
@@ -131,6 +132,17 @@ static void raise_open_files(const struct config *c)
         log_event(LOG_WARN, "open_files", LOG_U("limit", limit.rlim_cur), LOG_U("wanted", wanted));
 }
 
+/* Content that has come without what goes with it must not be served. */
+static int check_restored(struct blobstore *store, const char *path)
+{
+    int r = backup_restore_has_begun(store);
+    if (r == 0)
+        return 0;
+    log_event(LOG_ERROR, "store", LOG_S("path", path),
+              LOG_S("error", r < 0 ? strerror(-r) : "a restore has begun in it and has not ended: restore again"));
+    return r < 0 ? r : -EBUSY;
+}
+
 static int open_store(struct service *s)
 {
     const char *path = s->of_server->store.path;
@@ -149,7 +161,7 @@ static int open_store(struct service *s)
               LOG_U("dropped", report.dropped), LOG_U("partials", report.partials),
               LOG_U("partial_bytes", report.partial_bytes), LOG_U("discarded", report.discarded),
               LOG_I("ms", clock_monotonic_ms() - began));
-    return 0;
+    return check_restored(s->store, path);
 }
 
 static int start_admin(struct service *s, struct config *config)

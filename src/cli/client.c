@@ -63,6 +63,14 @@ int client_failed(const struct command *self, const char *fmt, ...)
     return STATUS_FAILED;
 }
 
+void client_problems(const struct command *self, struct buf *lines)
+{
+    char *rest = lines->data;
+    for (char *line; rest && (line = strsep(&rest, "\n"));)
+        if (*line)
+            (void)client_failed(self, "%s", line);
+}
+
 /* ------------------------------------------------------------------ where the server is */
 
 static const char *first_address(const struct config *config)

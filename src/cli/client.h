@@ -61,6 +61,8 @@ long client_status(const struct client *c);
 MUST_CHECK int client_print_json(const json_t *answer);
 /* Says it on standard error, as all commands do: "entrepot status: …"; returns STATUS_FAILED. */
 int client_failed(const struct command *self, const char *fmt, ...) PRINTF_LIKE(2, 3);
+/* The same for each of some lines, which it takes apart. */
+void client_problems(const struct command *self, struct buf *lines);
 
 AUTO_DEFINE(struct client, client_close);
 

@@ -41,9 +41,13 @@ int command_bad_option(const struct command *self, int option, char **argv);
 MUST_CHECK int command_printed(void);
 
 int audit_command(const struct command *self, int argc, char **argv);
+int backup_command(const struct command *self, int argc, char **argv);
 int check_config_command(const struct command *self, int argc, char **argv);
 int status_command(const struct command *self, int argc, char **argv);
+int rebuild_command(const struct command *self, int argc, char **argv);
 int reference_command(const struct command *self, int argc, char **argv);
 int completion_command(const struct command *self, int argc, char **argv);
 int manual_command(const struct command *self, int argc, char **argv);
+int restore_command(const struct command *self, int argc, char **argv);
+int verify_command(const struct command *self, int argc, char **argv);
 int version_command(const struct command *self, int argc, char **argv);

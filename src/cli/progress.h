@@ -1,0 +1,20 @@
+/*
+ * How far a long command has come: one line on standard error that is written over again and again, where that is a
+ * terminal and nobody minds; nothing else. One thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct progress {
+    bool is_shown;       /* there is a terminal */
+    int64_t began, last; /* monotonic ms */
+    bool has_line;
+};
+
+void progress_begin(struct progress *p);
+/* `all`: 0 where nobody knows. A few times a second at the most, however often it is called. */
+void progress_show(struct progress *p, uint64_t bytes, uint64_t all);
+/* Takes the line away. */
+void progress_end(struct progress *p);

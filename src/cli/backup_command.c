@@ -2,7 +2,7 @@
 #include "base/limits.h"
 #include "cli/client.h"
 #include "cli/human.h"
-#include "cli/progress.h"
+#include "cli/meter.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,7 +15,7 @@ struct taking {
     const struct command *command;
     int fd;
     uint64_t bytes;
-    struct progress progress;
+    struct meter meter;
 };
 
 /* ------------------------------------------------------------------ what comes */
@@ -28,22 +28,22 @@ static bool take(void *arg, const void *data, size_t len)
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) {
-            progress_end(&t->progress);
+            meter_end(&t->meter);
             (void)client_failed(t->command, "cannot write: %s", strerror(errno));
             return false;
         }
         done += (size_t)n;
     }
     t->bytes += len;
-    progress_show(&t->progress, t->bytes, 0);
+    meter_show(&t->meter, t->bytes, 0);
     return true;
 }
 
 static int fetch(struct taking *t, struct client *client, const char *target)
 {
-    progress_begin(&t->progress);
+    meter_begin(&t->meter);
     int r = client_stream(client, "GET", target, NULL, take, t);
-    progress_end(&t->progress);
+    meter_end(&t->meter);
     return r;
 }
 

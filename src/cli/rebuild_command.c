@@ -1,20 +1,20 @@
 #include "cli/client.h"
 #include "cli/human.h"
+#include "cli/meter.h"
 #include "cli/offline.h"
-#include "cli/progress.h"
 
 static void show(void *arg, uint64_t files, uint64_t bytes)
 {
     (void)files;
-    progress_show(arg, bytes, 0);
+    meter_show(arg, bytes, 0);
 }
 
 int rebuild_command(const struct command *self, int argc, char **argv)
 {
     AUTO(auto_blobstore_close) struct blobstore *store = NULL;
     struct blobstore_report report;
-    struct progress progress;
-    struct blobstore_options options = {.rebuild = true, .progress = show, .progress_arg = &progress};
+    struct meter meter;
+    struct blobstore_options options = {.rebuild = true, .progress = show, .progress_arg = &meter};
     const char *config = NULL;
     char blobs[HUMAN_TEXT], bytes[HUMAN_TEXT], discarded[HUMAN_TEXT];
     int r = offline_arguments(self, argc, argv, &config);
@@ -22,9 +22,9 @@ int rebuild_command(const struct command *self, int argc, char **argv)
         return r;
     if (optind < argc)
         return command_misused(self, "%s: the configuration is named by --config", argv[optind]);
-    progress_begin(&progress);
+    meter_begin(&meter);
     r = offline_open(self, config, /* must_exist= */ true, &options, &store, &report);
-    progress_end(&progress);
+    meter_end(&meter);
     if (r != STATUS_OK)
         return r;
     printf("%s blobs, %s; %s files were none, or wrong, and are in quarantine\n", human_count(report.blobs, blobs),

@@ -3,8 +3,8 @@
 #include "base/limits.h"
 #include "cli/client.h"
 #include "cli/human.h"
+#include "cli/meter.h"
 #include "cli/offline.h"
-#include "cli/progress.h"
 
 #include <errno.h>
 #include <string.h>
@@ -12,7 +12,7 @@
 
 static void show(void *arg, const struct backup_progress *p)
 {
-    progress_show(arg, p->bytes, p->all_bytes);
+    meter_show(arg, p->bytes, p->all_bytes);
 }
 
 static const char *when(int64_t ms, char *text)
@@ -78,16 +78,16 @@ int verify_command(const struct command *self, int argc, char **argv)
     static const struct option options[] = {{0}};
     AUTO_BUF struct buf problems = BUF_INIT(MIB);
     struct backup_report report;
-    struct progress progress;
-    struct backup_chain chain = {.progress = show, .arg = &progress};
+    struct meter meter;
+    struct backup_chain chain = {.progress = show, .arg = &meter};
     for (int o; (o = command_option(argc, argv, options)) != -1;)
         return command_bad_option(self, o, argv);
     int r = take_files(self, argc, argv, &chain);
     if (r != STATUS_OK)
         return r;
-    progress_begin(&progress);
+    meter_begin(&meter);
     r = backup_verify(&chain, &report, &problems);
-    progress_end(&progress);
+    meter_end(&meter);
     client_problems(self, &problems);
     if (r < 0) {
         int status = say_failed(self, r, &problems);
@@ -103,8 +103,8 @@ int restore_command(const struct command *self, int argc, char **argv)
     struct blobstore_options options = {0};
     struct blobstore_report opened;
     struct backup_report report;
-    struct progress progress;
-    struct backup_chain chain = {.progress = show, .arg = &progress};
+    struct meter meter;
+    struct backup_chain chain = {.progress = show, .arg = &meter};
     const char *config = NULL;
     int r = offline_arguments(self, argc, argv, &config);
     if (r == STATUS_OK)
@@ -113,9 +113,9 @@ int restore_command(const struct command *self, int argc, char **argv)
         r = offline_open(self, config, /* must_exist= */ false, &options, &store, &opened);
     if (r != STATUS_OK)
         return r;
-    progress_begin(&progress);
+    meter_begin(&meter);
     r = backup_restore(&chain, store, &report, &problems);
-    progress_end(&progress);
+    meter_end(&meter);
     client_problems(self, &problems);
     return r < 0 ? say_failed(self, r, &problems) : print_report(&report, "restored");
 }

@@ -7,14 +7,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-struct progress {
+struct meter {
     bool is_shown;       /* there is a terminal */
     int64_t began, last; /* monotonic ms */
     bool has_line;
 };
 
-void progress_begin(struct progress *p);
+void meter_begin(struct meter *p);
 /* `all`: 0 where nobody knows. A few times a second at the most, however often it is called. */
-void progress_show(struct progress *p, uint64_t bytes, uint64_t all);
+void meter_show(struct meter *p, uint64_t bytes, uint64_t all);
 /* Takes the line away. */
-void progress_end(struct progress *p);
+void meter_end(struct meter *p);

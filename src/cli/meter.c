@@ -1,4 +1,4 @@
-#include "cli/progress.h"
+#include "cli/meter.h"
 
 #include "base/clock.h"
 #include "cli/human.h"
@@ -8,13 +8,13 @@
 
 #define PAUSE_MS 250
 
-void progress_begin(struct progress *p)
+void meter_begin(struct meter *p)
 {
     int64_t now = clock_monotonic_ms();
-    *p = (struct progress){.is_shown = isatty(STDERR_FILENO) == 1, .began = now, .last = now};
+    *p = (struct meter){.is_shown = isatty(STDERR_FILENO) == 1, .began = now, .last = now};
 }
 
-void progress_show(struct progress *p, uint64_t bytes, uint64_t all)
+void meter_show(struct meter *p, uint64_t bytes, uint64_t all)
 {
     char done[HUMAN_TEXT], whole[HUMAN_TEXT], rate[HUMAN_TEXT];
     int64_t now = clock_monotonic_ms();
@@ -28,7 +28,7 @@ void progress_show(struct progress *p, uint64_t bytes, uint64_t all)
     (void)fflush(stderr);
 }
 
-void progress_end(struct progress *p)
+void meter_end(struct meter *p)
 {
     if (p->has_line)
         (void)fputs("\r\033[K", stderr);

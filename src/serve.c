@@ -124,7 +124,8 @@ static void reload(struct service *s)
 static void raise_open_files(const struct config *c)
 {
     struct rlimit limit;
-    rlim_t wanted = 2 * (rlim_t)c->server.max_connections + 1024;
+    rlim_t kinds = (c->server.listen.count > 0) + (c->server.tls.listen.count > 0);
+    rlim_t wanted = 2 * kinds * c->server.max_connections + 1024;
     if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
         return;
     limit.rlim_cur = limit.rlim_max;

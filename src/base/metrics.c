@@ -36,6 +36,13 @@ static const struct family families[] = {
     [METRIC_CONNECTIONS] = {"entrepot_connections", GAUGE, .help = "Clients' open connections."},
     [METRIC_CONNECTIONS_LIMIT] = {"entrepot_connections_limit", GAUGE,
                                   .help = "How many there may be: server.max_connections."},
+    [METRIC_TLS_EXPIRY] = {"entrepot_tls_certificate_expiry_timestamp_seconds", GAUGE, SECONDS,
+                           .labels = {"certificate"},
+                           .help = "When the certificate that is shown to clients expires, since 1970, by its file."},
+    [METRIC_TLS_RELOAD_SUCCESS] = {"entrepot_tls_reload_success", GAUGE,
+                                   .help =
+                                       "1: what is in the files of server.tls is in use; 0: some of it is not right, "
+                                       "and what was there before stays."},
     [METRIC_REQUESTS] = {"entrepot_requests_total", COUNTER, .labels = {"object", "outcome", "status"},
                          .help =
                              "Clients' requests that have ended, by what was asked for, where it came from, and the "

@@ -22,6 +22,8 @@ enum metric {
     METRIC_START_TIME,           /* none */
     METRIC_CONNECTIONS,          /* none */
     METRIC_CONNECTIONS_LIMIT,    /* none */
+    METRIC_TLS_EXPIRY,           /* certificate */
+    METRIC_TLS_RELOAD_SUCCESS,   /* none */
     METRIC_REQUESTS,             /* object, outcome, status */
     METRIC_REQUEST_DURATION,     /* object, outcome */
     METRIC_REQUEST_FIRST_BYTE,   /* object, outcome */

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <string.h>
 #include <strings.h>
 
@@ -244,4 +245,65 @@ bool address_url_is_private(const char *s)
     if (parse_ip(AF_INET6, host, &v6))
         return is_private_ipv6(&v6);
     return host.len == 9 && strncasecmp(host.s, "localhost", 9) == 0;
+}
+
+/* Of either family as IPv6 has it, so that both are compared alike. */
+struct network {
+    uint8_t address[16];
+    unsigned bits; /* that count */
+};
+
+static bool parse_address(struct span text, struct network *ret_network)
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    struct network n = {.bits = 128};
+    memcpy(n.address, mapped, sizeof(mapped));
+    if (!parse_ip(AF_INET, text, n.address + 12) && !parse_ip(AF_INET6, text, n.address))
+        return false;
+    *ret_network = n;
+    return true;
+}
+
+static bool parse_network(const char *s, struct network *ret_network)
+{
+    size_t len = strcspn(s, "/");
+    struct network n;
+    if (!parse_address((struct span){s, len}, &n))
+        return false;
+    unsigned most = memchr(s, ':', len) ? 128 : 32, bits = most;
+    if (s[len]) {
+        const char *p = s + len + 1;
+        size_t digits = strspn(p, "0123456789");
+        if (digits == 0 || digits > 3 || p[digits])
+            return false;
+        for (bits = 0; *p; p++)
+            bits = bits * 10 + (unsigned)(*p - '0');
+        if (bits > most)
+            return false;
+    }
+    n.bits = 128 - most + bits;
+    *ret_network = n;
+    return true;
+}
+
+static bool shares_bits(const struct network *n, const struct network *a)
+{
+    size_t whole = n->bits / 8;
+    unsigned rest = n->bits % 8;
+    return memcmp(n->address, a->address, whole) == 0 &&
+           (rest == 0 || (n->address[whole] ^ a->address[whole]) >> (8 - rest) == 0);
+}
+
+const char *address_check_network(const char *s)
+{
+    struct network n;
+    return parse_network(s, &n) ? NULL
+                                : "an address or a network is expected, such as 192.0.2.1, 10.0.0.0/8 or fd00::/8";
+}
+
+bool address_is_in(const char *network, const char *address)
+{
+    struct network n, a;
+    return parse_network(network, &n) && parse_address((struct span){address, strlen(address)}, &a) &&
+           shares_bits(&n, &a);
 }

@@ -17,7 +17,12 @@ const char *address_check_host(const char *s);
 const char *address_check_url(const char *s);
 /* http, https, socks5 or socks5h; may have a user. */
 const char *address_check_proxy(const char *s);
+/* An IPv4 or IPv6 address without brackets, or a network: "10.0.0.0/8", "fd00::/8", "192.0.2.1". */
+const char *address_check_network(const char *s);
 
+/* Whether the address, as text, is in the network. An IPv4 address may also be written as IPv6 has it
+ * (::ffff:192.0.2.1). False where either is not well-formed. */
+bool address_is_in(const char *network, const char *address);
 /* The host of the URL is a private or loopback address, or "localhost": who wrote it means what is near. False where
  * `url` is none. */
 bool address_url_is_private(const char *url);

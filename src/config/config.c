@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "base/nearest.h"
+#include "config/address.h"
 #include "config/reader.h"
 #include "config/schema.h"
 
@@ -190,6 +191,42 @@ static int fold_admin(struct reader *reader, struct config *c)
     return 0;
 }
 
+/* ------------------------------------------------------------------ TLS */
+
+/* server.tls.certificate and .key are the first of the certificates. */
+static int fold_certificates(struct reader *reader, struct config *c)
+{
+    const char *const listen[] = {"server", "listen", NULL};
+    const char *const tls_listen[] = {"server", "tls", "listen", NULL};
+    const char *const key[] = {"server", "tls", "key", NULL};
+    const char *const certificate[] = {"server", "tls", "certificate", NULL};
+    if (c->server.tls.certificate && !c->server.tls.key)
+        reader_error(reader, certificate, "needs server.tls.key");
+    if (c->server.tls.key && !c->server.tls.certificate)
+        reader_error(reader, key, "needs server.tls.certificate");
+    if (c->server.listen.count == 0 && c->server.tls.listen.count == 0)
+        reader_error(reader, listen, "there must be an address here, or in server.tls.listen");
+    if (c->server.tls.listen.count > 0 && c->server.tls.certificate_count == 0 && !c->server.tls.certificate)
+        reader_error(reader, tls_listen, "needs server.tls.certificate and server.tls.key");
+    if (!c->server.tls.certificate || !c->server.tls.key)
+        return 0;
+
+    size_t n = c->server.tls.certificate_count;
+    struct config_certificate first = {0}, *all = calloc(n + 1, sizeof(*all));
+    if (!all)
+        return -ENOMEM;
+    if (n > 0)
+        memcpy(all + 1, c->server.tls.certificates, n * sizeof(*all));
+    free(c->server.tls.certificates);
+    c->server.tls.certificates = all;
+    c->server.tls.certificate_count = n + 1;
+    int e = duplicate(c->server.tls.certificate, &first.certificate);
+    if (e == 0)
+        e = duplicate(c->server.tls.key, &first.key);
+    all[0] = first;
+    return e;
+}
+
 /* ------------------------------------------------------------------ loading */
 
 int config_parse(const char *text, size_t len, const char *name, struct config **ret_config, struct buf *errors)
@@ -209,6 +246,8 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
             r = fold_admin(reader, c);
         check_aliases(reader, c);
         check_default_registry(reader, c);
+        if (r == 0)
+            r = fold_certificates(reader, c);
     }
     int e = reader_close(reader);
     if (r == 0)
@@ -309,6 +348,14 @@ int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *
 uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system)
 {
     return room->percent ? file_system / 100 * room->percent + file_system % 100 * room->percent / 100 : room->bytes;
+}
+
+bool config_has_address(const struct config_list *networks, const char *address)
+{
+    for (size_t i = 0; i < networks->count; i++)
+        if (address_is_in(networks->items[i], address))
+            return true;
+    return false;
 }
 
 bool config_is_open(const struct config_registry *r, const char *repository)

@@ -17,6 +17,8 @@
 
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
+enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+enum config_client_certificates { CONFIG_CLIENTS_REQUIRED, CONFIG_CLIENTS_OPTIONAL };
 /* The status for what is not stored and cannot be had now. */
 enum config_miss_status { CONFIG_MISS_503, CONFIG_MISS_404, CONFIG_MISS_429 };
 
@@ -63,6 +65,12 @@ struct config_registry {
     size_t source_count;           /* where none is said, it is the one source: at least 1, at most 16 */
 };
 
+/* PEM files: a chain, the server's own certificate first or not, and its private key. */
+struct config_certificate {
+    char *certificate;
+    char *key;
+};
+
 struct config_tag_rule {
     char *match; /* glob on "registry/repository:tag" */
     int64_t ttl_ms;
@@ -72,7 +80,18 @@ struct config {
     char *file; /* where it came from, "" for the built-in */
     unsigned version;
     struct {
-        struct config_list listen; /* "127.0.0.1:5000", "[::1]:5000" */
+        struct config_list listen; /* "127.0.0.1:5000", "[::1]:5000"; none where there is TLS: no plain HTTP */
+        struct {
+            struct config_list listen;               /* none: off; else there is at least one certificate */
+            char *certificate, *key;                 /* read them below, where they are the first */
+            struct config_certificate *certificates; /* the first is for whoever names none of the others */
+            size_t certificate_count;
+            enum config_tls_version min_version;
+            char *client_ca; /* or NULL: no client is asked for a certificate */
+            enum config_client_certificates client_certificates;
+            int64_t hsts_ms; /* 0: no such header */
+        } tls;
+        struct config_list trusted_proxies; /* "10.0.0.0/8", "fd00::/8", "192.0.2.1" */
         unsigned threads;
         unsigned max_connections;
         int64_t idle_timeout_ms;
@@ -159,6 +178,8 @@ int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *
                           const char *tag);
 /* In bytes, of a file system of this size. */
 uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system);
+/* Whether one of the networks has the address, which is text. */
+bool config_has_address(const struct config_list *networks, const char *address);
 /* Whether everybody may pull its private content: it matches one of registries.NAME.open. */
 bool config_is_open(const struct config_registry *r, const char *repository);
 

@@ -188,11 +188,57 @@ static const char *check_source_name(const char *s)
 static const char *const miss_statuses[] = {
     [CONFIG_MISS_503] = "503", [CONFIG_MISS_404] = "404", [CONFIG_MISS_429] = "429", NULL};
 
+static const char *const tls_versions[] = {[CONFIG_TLS_1_2] = "1.2", [CONFIG_TLS_1_3] = "1.3", NULL};
+static const char *const client_certificates[] = {
+    [CONFIG_CLIENTS_REQUIRED] = "required", [CONFIG_CLIENTS_OPTIONAL] = "optional", NULL};
+
+#define CERTIFICATE_AT(field) .offset = offsetof(struct config_certificate, field)
+
+static const struct schema_item certificate_items[] = {
+    {"certificate", SCHEMA_TEXT, CERTIFICATE_AT(certificate), .required = true, .doc = "As `server.tls.certificate`."},
+    {"key", SCHEMA_TEXT, CERTIFICATE_AT(key), .required = true, .doc = "As `server.tls.key`."},
+    {NULL}};
+
+static const struct schema_item tls_items[] = {
+    {"listen", SCHEMA_TEXTS, AT(server.tls.listen), .max = 16, .check = address_check_listen, .restart = true,
+     .doc = "Where clients are served over TLS. Addresses as in `server.listen`, which may be `[]` then."},
+    {"certificate", SCHEMA_TEXT, AT(server.tls.certificate), .restart = true,
+     .doc =
+         "A PEM file: the certificate, and behind it those that lead to its authority. It and its key are read again "
+         "when they change, without disturbing a connection. What is not right is not taken: what was there stays, the "
+         "log says `event=tls_reload` with the reason, and `entrepot_tls_reload_success` is 0."},
+    {"key", SCHEMA_TEXT, AT(server.tls.key), .restart = true,
+     .doc = "A PEM file: its private key, without a password."},
+    {"certificates", SCHEMA_LIST, AT(server.tls.certificates),
+     .count_offset = offsetof(struct config, server.tls.certificate_count), .size = sizeof(struct config_certificate),
+     .items = certificate_items, .max = 64,
+     .doc =
+         "More of them. The name that a client asks for (SNI) chooses among all by the names that they bear; who asks "
+         "for none of these is shown the first."},
+    {"min_version", SCHEMA_CHOICE, AT(server.tls.min_version), .choices = tls_versions, .fallback = "1.2",
+     .restart = true, .doc = "The oldest version of TLS that is spoken."},
+    {"client_ca", SCHEMA_TEXT, AT(server.tls.client_ca), .restart = true,
+     .doc = "A PEM file of the authorities whose certificates clients show. Read again when it changes."},
+    {"client_certificates", SCHEMA_CHOICE, AT(server.tls.client_certificates), .choices = client_certificates,
+     .fallback = "required", .restart = true,
+     .doc = "Where there is a `client_ca`: whether a client must show a certificate. One that does not convince ends "
+            "the connection either way."},
+    {"hsts", SCHEMA_DURATION, AT(server.tls.hsts_ms), .min = 0, .max = 3660 * DAY, .fallback = "0s", .restart = true,
+     .doc = "For how long browsers shall use TLS only for this host (`Strict-Transport-Security`); 0 says nothing of "
+            "it."},
+    {NULL}};
+
 static const struct schema_item server_items[] = {
-    {"listen", SCHEMA_TEXTS, AT(server.listen), .min = 1, .max = 16, .fallback = "127.0.0.1:5000",
-     .check = address_check_listen, .restart = true,
+    {"listen", SCHEMA_TEXTS, AT(server.listen), .max = 16, .fallback = "127.0.0.1:5000", .check = address_check_listen,
+     .restart = true,
      .doc = "Where clients are served: IPv4 addresses, or IPv6 addresses in brackets, each with a port. `0.0.0.0:5000` "
             "is every IPv4 address of the machine; port 0 is any that is free, and the log says which."},
+    {"tls", SCHEMA_SECTION, .items = tls_items, .doc = "The same, encrypted."},
+    {"trusted_proxies", SCHEMA_TEXTS, AT(server.trusted_proxies), .max = 64, .check = address_check_network,
+     .restart = true,
+     .doc = "Addresses and networks (`10.0.0.0/8`) of proxies and tunnels before this mirror. Theirs are the only "
+            "`X-Forwarded-For` and `X-Forwarded-Proto` that are believed: who the client is, and whether it came over "
+            "TLS."},
     {"threads", SCHEMA_COUNT, AT(server.threads), .min = 1, .max = 256, .derive = derive_threads,
      .derived = "the number of processors, at least 2 and at most 64", .restart = true,
      .doc =
@@ -200,7 +246,9 @@ static const struct schema_item server_items[] = {
          "threads than processors help, on others they cost a little."},
     {"max_connections", SCHEMA_COUNT, AT(server.max_connections), .min = 16, .max = 1000000, .fallback = "4096",
      .restart = true,
-     .doc = "Client connections at once; more of them wait to be accepted. Every 126 of them have a thread."},
+     .doc =
+         "Client connections at once, over TLS and without counted apart; more of them wait to be accepted. Every 126 "
+         "of them have a thread."},
     {"idle_timeout", SCHEMA_DURATION, AT(server.idle_timeout_ms), .min = CLOCK_SECOND, .max = HOUR, .fallback = "75s",
      .restart = true,
      .doc =
@@ -477,5 +525,7 @@ const struct schema_item config_schema[] = {
 _Static_assert(offsetof(struct config_registry, name) == 0, "a struct of a MAP begins with its name");
 _Static_assert(sizeof(enum config_log_level) == sizeof(unsigned) &&
                    sizeof(enum config_log_format) == sizeof(unsigned) &&
-                   sizeof(enum config_miss_status) == sizeof(unsigned),
+                   sizeof(enum config_miss_status) == sizeof(unsigned) &&
+                   sizeof(enum config_tls_version) == sizeof(unsigned) &&
+                   sizeof(enum config_client_certificates) == sizeof(unsigned),
                "a CHOICE is stored as unsigned");

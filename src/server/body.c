@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "mirror/mirror.h"
+#include "server/client.h"
 #include "server/request.h"
 
 #include <fcntl.h>
@@ -78,6 +79,19 @@ static struct MHD_Response *from_file(struct request *r, int fd, struct range ra
     return response;
 }
 
+static struct MHD_Response *from_part(struct request *r, struct range range)
+{
+    r->first = range.first;
+    return from_reader(r, range.last - range.first + 1);
+}
+
+/* There is no sendfile then, and libmicrohttpd would read the file in pieces of 4 KiB and send each as a record of its
+ * own (feasibility.md §1.2). */
+static bool is_encrypted(const struct request *r)
+{
+    return r->connected && r->connected->secure;
+}
+
 struct MHD_Response *body_whole(struct request *r, const struct mirror_answer *a)
 {
     if (a->size == 0 || a->body == MIRROR_NO_BODY)
@@ -91,10 +105,9 @@ struct MHD_Response *body_range(struct request *r, const struct mirror_answer *a
     case MIRROR_MEMORY:
         return from_memory(r, (const char *)a->memory + range.first, range.last - range.first + 1);
     case MIRROR_FILE:
-        return from_file(r, a->fd, range);
+        return is_encrypted(r) ? from_part(r, range) : from_file(r, a->fd, range);
     case MIRROR_FLIGHT:
-        r->first = range.first;
-        return from_reader(r, range.last - range.first + 1);
+        return from_part(r, range);
     case MIRROR_NO_BODY:
         break;
     }

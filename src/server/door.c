@@ -1,16 +1,21 @@
 #include "server/door.h"
 
 #include "base/clock.h"
+#include "config/config.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/random.h>
 #include <time.h>
 
-int door_init(struct door *d, struct mirror *mirror, unsigned max_ranges)
+int door_init(struct door *d, const struct config *config, struct mirror *mirror)
 {
-    *d = (struct door){.mirror = mirror, .max_ranges = max_ranges};
+    *d = (struct door){.config = config, .mirror = mirror};
     if (getrandom(&d->boot, sizeof(d->boot), 0) != (ssize_t)sizeof(d->boot))
         return -EIO;
+    if (config->server.tls.hsts_ms > 0)
+        (void)snprintf(d->hsts, sizeof(d->hsts), "max-age=%lld",
+                       (long long)(config->server.tls.hsts_ms / CLOCK_SECOND));
     pthread_condattr_t attr;
     if (pthread_condattr_init(&attr) != 0)
         return -ENOMEM;

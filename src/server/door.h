@@ -11,12 +11,14 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct config;
 struct mirror;
 
 struct door {
     /* set at init */
+    const struct config *config;
     struct mirror *mirror;
-    unsigned max_ranges;
+    char hsts[40]; /* value of Strict-Transport-Security, or "" */
     uint32_t boot; /* first half of request ids: random, so that two runs do not share them */
 
     /* any thread */
@@ -31,7 +33,7 @@ struct door {
     unsigned suspended;
 };
 
-MUST_CHECK int door_init(struct door *d, struct mirror *mirror, unsigned max_ranges);
+MUST_CHECK int door_init(struct door *d, const struct config *config, struct mirror *mirror);
 void door_finish(struct door *d);
 
 void door_enter(struct door *d); /* a request begins */

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "config/config.h"
 #include "mirror/mirror.h"
 #include "server/body.h"
 #include "server/conditional.h"
@@ -30,6 +31,8 @@ static enum MHD_Result queue(struct request *r, int status, struct MHD_Response 
     if (!response)
         return MHD_NO;
     add_header(response, "Docker-Distribution-Api-Version", "registry/2.0");
+    if (r->secure && r->door->hsts[0])
+        add_header(response, MHD_HTTP_HEADER_STRICT_TRANSPORT_SECURITY, r->door->hsts);
     if (r->door->draining)
         add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     r->status = status;
@@ -123,7 +126,7 @@ static int select_ranges(struct request *r, const struct mirror_answer *a, enum 
     const char *if_range = request_header(r, MHD_HTTP_HEADER_IF_RANGE);
     if (if_range && !conditional_if_range(if_range, a->digest))
         return 0;
-    return range_parse(range, a->size, r->door->max_ranges, ret_verdict, ret_ranges);
+    return range_parse(range, a->size, r->door->config->server.max_ranges, ret_verdict, ret_ranges);
 }
 
 static enum MHD_Result reply_unsatisfiable(struct request *r, const struct mirror_answer *a)

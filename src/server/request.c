@@ -4,19 +4,21 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "config/config.h"
 #include "mirror/mirror.h"
+#include "server/client.h"
 #include "server/conditional.h"
 #include "server/reply.h"
 
-#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <sys/socket.h>
 
 /* A GET may come with a body; it means nothing, and one that is longer than this ends the connection. */
 #define UPLOAD_MAX (64 * KIB)
-#define LOGGED_TEXT_MAX 200 /* of what a client may choose at will */
+#define HEADER_MAX (4 * KIB) /* of a list that is joined */
+#define LOGGED_TEXT_MAX 200  /* of what a client may choose at will */
 
 void *request_create(void *cls, const char *target, struct MHD_Connection *connection)
 {
@@ -28,7 +30,7 @@ void *request_create(void *cls, const char *target, struct MHD_Connection *conne
     *r = (struct request){
         .door = cls,
         .connection = connection,
-        .client = info ? info->socket_context : NULL,
+        .connected = info ? info->socket_context : NULL,
         .id = ++((struct door *)cls)->ids,
         .began_us = clock_monotonic_us(),
     };
@@ -51,9 +53,43 @@ const char *request_id(const struct request *r, char *text)
 bool request_abandoned(const struct request *r)
 {
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(r->connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    char byte;
-    ssize_t n = info ? recv(info->connect_fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) : 0;
-    return n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR);
+    if (!info)
+        return true;
+    /* Not by a look at what has come: TLS says goodbye before it closes. */
+    struct pollfd fd = {.fd = info->connect_fd, .events = POLLRDHUP};
+    return poll(&fd, 1, 0) > 0;
+}
+
+struct joined {
+    const char *name;
+    struct buf value;
+};
+
+/* MHD_KeyValueIterator: several fields of one name are one list (RFC 9110 §5.3). */
+static enum MHD_Result join(void *cls, enum MHD_ValueKind kind, const char *name, const char *value)
+{
+    struct joined *j = cls;
+    (void)kind;
+    if (strcasecmp(name, j->name) != 0 || !value)
+        return MHD_YES;
+    return buf_addf(&j->value, "%s%s", j->value.len ? "," : "", value) == 0 ? MHD_YES : MHD_NO;
+}
+
+/* Who is at the other end, or behind a proxy that is trusted. */
+static void identify(struct request *r)
+{
+    const struct config *config = r->door->config;
+    const char *peer = r->connected ? r->connected->address : "";
+    struct joined from = {.name = "X-Forwarded-For", .value = BUF_INIT(HEADER_MAX)};
+    struct joined proto = {.name = "X-Forwarded-Proto", .value = BUF_INIT(HEADER_MAX)};
+    if (config->server.trusted_proxies.count > 0) {
+        (void)MHD_get_connection_values(r->connection, MHD_HEADER_KIND, join, &from);
+        (void)MHD_get_connection_values(r->connection, MHD_HEADER_KIND, join, &proto);
+    }
+    forwarded_read(&config->server.trusted_proxies, peer, from.value.data, proto.value.data, &r->forwarded);
+    r->secure = r->forwarded.secure || (r->connected && r->connected->secure);
+    buf_finish(&from.value);
+    buf_finish(&proto.value);
 }
 
 /* The mirror calls this on our own thread, in mirror_step() or mirror_read(), with its lock held. */
@@ -153,6 +189,7 @@ enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, con
         r->parsed = true;
         r->path = path;
         r->method = method;
+        identify(r);
         r->verdict = route_parse(method, r->target, &r->route);
         /* Who waits for leave to send something is told at once; the connection ends with it. All other answers have
          * to come with the last call, lest libmicrohttpd close the connection after them. */
@@ -217,7 +254,7 @@ static void log_request(const struct request *r, enum MHD_RequestTerminationCode
     char id[REQUEST_ID_TEXT];
     char method[LOGGED_TEXT_MAX + 1], path[LOGGED_TEXT_MAX + 1], ns[LOGGED_TEXT_MAX + 1];
     char range[LOGGED_TEXT_MAX + 1], agent[LOGGED_TEXT_MAX + 1];
-    struct log_field fields[20];
+    struct log_field fields[24];
     unsigned n = 0;
     int64_t now = clock_monotonic_us(), bytes = sent(r, why);
 
@@ -225,7 +262,9 @@ static void log_request(const struct request *r, enum MHD_RequestTerminationCode
         mirror_account(r->session, &account);
     bool cut = r->cut || why == MHD_REQUEST_TERMINATED_DAEMON_SHUTDOWN;
     fields[n++] = LOG_S("id", request_id(r, id));
-    fields[n++] = LOG_S("client", r->client);
+    fields[n++] = LOG_S("client", r->parsed ? r->forwarded.address : r->connected ? r->connected->address : NULL);
+    if (r->forwarded.trusted)
+        fields[n++] = LOG_S("proxy", r->connected->address);
     fields[n++] = LOG_S("method", shorten(r->method, method));
     fields[n++] = LOG_S("object", route_kind_name(r->route.kind));
     if (r->verdict != ROUTE_OK)

@@ -20,6 +20,7 @@
 #pragma once
 
 #include "server/door.h"
+#include "server/forwarded.h"
 #include "server/multipart.h"
 #include "server/route.h"
 
@@ -28,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct client;
 struct mirror_session;
 
 #define REQUEST_ID_TEXT 20
@@ -36,12 +38,14 @@ struct request {
     /* set at create */
     struct door *door;
     struct MHD_Connection *connection;
-    const char *client; /* address, the connection's */
+    const struct client *connected; /* the other end of the connection; NULL: no memory was left for it */
     uint32_t id;
     int64_t began_us;
 
     /* set when the headers are there */
     bool parsed;
+    struct forwarded forwarded; /* who the client is, behind proxies too */
+    bool secure;                /* its way to here begins with TLS */
     enum route_verdict verdict;
     struct route route;
     const char *path, *method; /* libmicrohttpd's, for the log */

@@ -5,15 +5,16 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "mirror/mirror.h"
+#include "server/client.h"
 #include "server/door.h"
 #include "server/listener.h"
 #include "server/request.h"
+#include "server/tls.h"
+#include "server/watch.h"
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -34,43 +35,38 @@
 /* What a client may still be sending when its connection is closed, and is thrown away. */
 #define DRAINED_MAX (256 * KIB)
 
+/* Files are looked at so often where the system tells nothing of them. */
+#define LOOK_EVERY (30 * CLOCK_SECOND)
+
 /* One of libmicrohttpd's threads, with its connections. */
 struct worker {
-    struct server *server;
+    struct pool *pool;
     struct MHD_Daemon *daemon;
     _Atomic unsigned open;
 };
 
+/* The addresses of one kind, and the threads of their connections. */
+struct pool {
+    struct server *server;
+    struct tls *tls; /* NULL: plain HTTP */
+    struct listener *listener;
+    /* set at start, then owned by the listener's thread until that has ended */
+    unsigned count;
+    unsigned next;
+    unsigned max; /* as many as the connections that are allowed may need */
+    struct worker *workers;
+};
+
+enum { PLAIN, SECURE, POOLS };
+
 struct server {
     const struct config *config;
     struct door door;
-    struct listener *listener;
-    /* set at start, then owned by the listener's thread until that has ended */
-    unsigned worker_count;
-    unsigned next;
-    unsigned worker_max; /* as many as the connections that are allowed may need */
-    struct worker workers[];
+    struct tls *tls;
+    struct watch *watch;
+    const char **watched; /* the names of the files */
+    struct pool pools[POOLS];
 };
-
-/* What a request needs of its connection; libmicrohttpd's socket context. */
-struct client {
-    char address[INET6_ADDRSTRLEN];
-};
-
-static struct client *client_create(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    struct client *c = calloc(1, sizeof(*c));
-    if (!c || !info)
-        return c;
-    const struct sockaddr *address = info->client_addr;
-    const void *ip = address->sa_family == AF_INET6
-                         ? (const void *)&((const struct sockaddr_in6 *)(const void *)address)->sin6_addr
-                         : (const void *)&((const struct sockaddr_in *)(const void *)address)->sin_addr;
-    if (!inet_ntop(address->sa_family, ip, c->address, sizeof(c->address)))
-        c->address[0] = '\0';
-    return c;
-}
 
 /* A socket that is closed with bytes unread resets its connection, and the client loses what was sent to it last: a
  * short body has to end in a FIN (protocol.md §0.5). */
@@ -93,15 +89,15 @@ static void notify_connection(void *cls, struct MHD_Connection *connection, void
 {
     struct worker *w = cls;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = client_create(connection);
+        *context = client_create(connection, w->pool->tls);
         return;
     }
     drain_socket(connection);
-    free(*context);
+    client_destroy(*context);
     *context = NULL;
     w->open--;
     metrics_add(METRIC_CONNECTIONS, -1, NO_LABELS);
-    listener_closed(w->server->listener);
+    listener_closed(w->pool->listener);
 }
 
 /* MHD_OPTION_UNESCAPE_CALLBACK: route_parse() decodes, and sees what was not well-formed. */
@@ -124,11 +120,11 @@ static void log_message(void *cls, const char *fmt, va_list ap)
     log_event(LOG_DEBUG, "http", LOG_S("message", text));
 }
 
-static int start_worker(struct server *s)
+static int start_worker(struct pool *p)
 {
-    struct worker *w = &s->workers[s->worker_count];
-    w->server = s;
-    const struct config *config = s->config;
+    struct worker *w = &p->workers[p->count];
+    w->pool = p;
+    const struct config *config = p->server->config;
     const unsigned timeout_s = (unsigned)((config->server.idle_timeout_ms + CLOCK_SECOND - 1) / CLOCK_SECOND);
     const struct MHD_OptionItem options[] = {
         {MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)log_message, NULL},
@@ -137,46 +133,52 @@ static int start_worker(struct server *s)
         {MHD_OPTION_CONNECTION_TIMEOUT, timeout_s, NULL},
         {MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL},
         {MHD_OPTION_UNESCAPE_CALLBACK, (intptr_t)leave_escaped, NULL},
-        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)request_create, &s->door},
+        {MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)request_create, &p->server->door},
         {MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)request_completed, NULL},
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)notify_connection, w},
         {MHD_OPTION_END, 0, NULL},
     };
+    const struct MHD_OptionItem tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(intptr_t)tls_choose},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)tls_priorities(config)},
+        {MHD_OPTION_END, 0, NULL},
+    };
     w->daemon = MHD_start_daemon(MHD_USE_EPOLL_INTERNAL_THREAD | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME |
-                                     MHD_USE_ERROR_LOG,
-                                 0, NULL, NULL, request_handle, NULL, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
+                                     MHD_USE_ERROR_LOG | (p->tls ? MHD_USE_TLS : 0),
+                                 0, NULL, NULL, request_handle, NULL, MHD_OPTION_ARRAY, options, MHD_OPTION_ARRAY,
+                                 p->tls ? tls : &tls[ARRAY_SIZE(tls) - 1], MHD_OPTION_END);
     if (!w->daemon)
         return -(errno ? errno : EIO);
-    s->worker_count++;
+    p->count++;
     return 0;
 }
 
 /* The worker that has the fewest connections; one more worker where all have what they may. NULL where none can be had.
  */
-static struct worker *find_worker(struct server *s)
+static struct worker *find_worker(struct pool *p)
 {
-    struct worker *best = &s->workers[s->next++ % s->worker_count];
-    for (unsigned i = 0; i < s->worker_count; i++)
-        if (s->workers[i].open < best->open)
-            best = &s->workers[i];
+    struct worker *best = &p->workers[p->next++ % p->count];
+    for (unsigned i = 0; i < p->count; i++)
+        if (p->workers[i].open < best->open)
+            best = &p->workers[i];
     if (best->open < WORKER_CONNECTIONS)
         return best;
-    int r = s->worker_count < s->worker_max ? start_worker(s) : -EAGAIN;
+    int r = p->count < p->max ? start_worker(p) : -EAGAIN;
     if (r < 0) {
-        log_event(LOG_WARN, "refused", LOG_S("reason", strerror(-r)), LOG_U("threads", s->worker_count));
+        log_event(LOG_WARN, "refused", LOG_S("reason", strerror(-r)), LOG_U("threads", p->count));
         return NULL;
     }
-    return &s->workers[s->worker_count - 1];
+    return &p->workers[p->count - 1];
 }
 
 /* listener_accept */
 static void take_connection(void *arg, int fd, const struct sockaddr *address, socklen_t address_len)
 {
-    struct server *s = arg;
-    struct worker *w = find_worker(s);
+    struct pool *p = arg;
+    struct worker *w = find_worker(p);
     if (!w) {
         (void)close(fd);
-        listener_closed(s->listener);
+        listener_closed(p->listener);
         return;
     }
     w->open++;
@@ -184,49 +186,112 @@ static void take_connection(void *arg, int fd, const struct sockaddr *address, s
     if (MHD_add_connection(w->daemon, fd, address, address_len) != MHD_YES) { /* which has closed it */
         w->open--;
         metrics_add(METRIC_CONNECTIONS, -1, NO_LABELS);
-        listener_closed(s->listener);
+        listener_closed(p->listener);
     }
+}
+
+/* Listens, and has its threads, but accepts nothing yet. */
+static int create_pool(struct server *s, struct pool *p, const struct config_list *addresses, struct buf *error)
+{
+    const struct config *config = s->config;
+    const unsigned needed = config->server.max_connections / WORKER_CONNECTIONS + 1;
+    p->server = s;
+    p->max = needed > config->server.threads ? needed : config->server.threads;
+    p->workers = calloc(p->max, sizeof(p->workers[0]));
+    if (!p->workers)
+        return -ENOMEM;
+    int r = listener_create(addresses->items, config->server.max_connections, &p->listener, error);
+    for (unsigned i = 0; r == 0 && i < config->server.threads; i++) {
+        r = start_worker(p);
+        if (r < 0 && buf_addf(error, "cannot start the HTTP threads: %s", strerror(-r)) < 0)
+            r = -ENOMEM;
+    }
+    return r;
+}
+
+/* watch_changed */
+static void look_at_files(void *arg)
+{
+    struct server *s = arg;
+    if (s->tls)
+        tls_reload(s->tls);
+}
+
+static int watch_files(struct server *s)
+{
+    const struct config *config = s->config;
+    size_t n = 0;
+    s->watched = calloc(2 * config->server.tls.certificate_count + 1, sizeof(s->watched[0]));
+    if (!s->watched)
+        return -ENOMEM;
+    for (size_t i = 0; s->tls && i < config->server.tls.certificate_count; i++) {
+        s->watched[n++] = config->server.tls.certificates[i].certificate;
+        s->watched[n++] = config->server.tls.certificates[i].key;
+    }
+    if (s->tls && config->server.tls.client_ca)
+        s->watched[n++] = config->server.tls.client_ca;
+    return n > 0 ? watch_create(s->watched, n, LOOK_EVERY, look_at_files, s, &s->watch) : 0;
+}
+
+static void stop_pool(struct pool *p)
+{
+    for (unsigned i = 0; i < p->count; i++)
+        MHD_stop_daemon(p->workers[i].daemon);
+    listener_destroy(p->listener);
+    free(p->workers);
 }
 
 /* Ends what never served, or serves no more. */
 static void destroy(struct server *s)
 {
-    for (unsigned i = 0; i < s->worker_count; i++)
-        MHD_stop_daemon(s->workers[i].daemon);
-    listener_destroy(s->listener);
+    watch_destroy(s->watch);
+    for (unsigned i = 0; i < POOLS; i++)
+        stop_pool(&s->pools[i]);
+    tls_destroy(s->tls);
     door_finish(&s->door);
+    free(s->watched);
     free(s);
+}
+
+static int start(struct server *s, struct buf *error)
+{
+    const struct config *config = s->config;
+    int r = 0;
+    if (config->server.listen.count > 0)
+        r = create_pool(s, &s->pools[PLAIN], &config->server.listen, error);
+    if (r == 0 && config->server.tls.listen.count > 0) {
+        r = tls_create(config, &s->tls, error);
+        s->pools[SECURE].tls = s->tls;
+        if (r == 0)
+            r = create_pool(s, &s->pools[SECURE], &config->server.tls.listen, error);
+    }
+    if (r == 0)
+        r = watch_files(s);
+    if (r == 0 && s->pools[SECURE].listener)
+        r = listener_start(s->pools[SECURE].listener, "ready_tls", take_connection, &s->pools[SECURE]);
+    if (r == 0 && s->pools[PLAIN].listener)
+        r = listener_start(s->pools[PLAIN].listener, "ready", take_connection, &s->pools[PLAIN]);
+    return r;
 }
 
 int server_start(const struct config *config, struct mirror *mirror, struct server **ret_server, struct buf *error)
 {
-    const unsigned needed = config->server.max_connections / WORKER_CONNECTIONS + 1;
-    const unsigned count = config->server.threads, max = needed > count ? needed : count;
-    struct server *s = calloc(1, sizeof(*s) + max * sizeof(s->workers[0]));
+    struct server *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
     s->config = config;
-    s->worker_max = max;
     metrics_set(METRIC_CONNECTIONS_LIMIT, config->server.max_connections, NO_LABELS);
-    int r = door_init(&s->door, mirror, config->server.max_ranges);
+    int r = door_init(&s->door, config, mirror);
     if (r < 0) {
         free(s);
         return r;
     }
-    r = listener_create(config->server.listen.items, config->server.max_connections, &s->listener, error);
-    for (unsigned i = 0; r == 0 && i < count; i++) {
-        r = start_worker(s);
-        if (r < 0 && buf_addf(error, "cannot start the HTTP threads: %s", strerror(-r)) < 0)
-            r = -ENOMEM;
-    }
-    if (r == 0)
-        r = listener_start(s->listener, "ready", take_connection, s);
-    if (r < 0) {
+    r = start(s, error);
+    if (r < 0)
         destroy(s);
-        return r;
-    }
-    *ret_server = s;
-    return 0;
+    else
+        *ret_server = s;
+    return r;
 }
 
 /* The order is libmicrohttpd's: to stop a daemon while a connection is suspended kills the process. */
@@ -236,7 +301,9 @@ void server_stop(struct server *s)
         return;
     int64_t began_ms = clock_monotonic_ms();
     door_drain(&s->door);
-    listener_stop(s->listener);
+    for (unsigned i = 0; i < POOLS; i++)
+        if (s->pools[i].listener)
+            listener_stop(s->pools[i].listener);
     unsigned late = door_wait_active(&s->door, s->config->server.drain_timeout_ms);
     /* In any case, since a connection that is kept alive may ask again until the end. */
     mirror_cut(s->door.mirror);

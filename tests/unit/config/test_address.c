@@ -189,6 +189,35 @@ START_TEST(a_private_url_has_a_literal_private_address_or_is_localhost)
 }
 END_TEST
 
+static const struct {
+    const char *network, *address;
+    bool in;
+} networks[] = {
+    {"10.0.0.0/8", "10.255.1.2", true},     {"10.0.0.0/8", "11.0.0.1", false},  {"10.0.0.0/8", "::ffff:10.1.2.3", true},
+    {"192.0.2.1", "192.0.2.1", true},       {"192.0.2.1", "192.0.2.2", false},  {"192.0.2.0/25", "192.0.2.127", true},
+    {"192.0.2.0/25", "192.0.2.128", false}, {"0.0.0.0/0", "8.8.8.8", true},     {"0.0.0.0/0", "2001:db8::1", false},
+    {"::/0", "2001:db8::1", true},          {"fd00::/8", "fdff::1", true},      {"fd00::/8", "fc00::1", false},
+    {"2001:db8::1", "2001:db8:0::1", true}, {"10.0.0.0/8", "10.0.0.1 ", false}, {"10.0.0.0/8", "", false},
+};
+
+START_TEST(an_address_is_in_a_network_by_its_first_bits)
+{
+    ck_assert(address_check_network(networks[_i].network) == NULL);
+    ck_assert_msg(address_is_in(networks[_i].network, networks[_i].address) == networks[_i].in, "%s in %s",
+                  networks[_i].address, networks[_i].network);
+}
+END_TEST
+
+static const char *const no_networks[] = {"",        "10.0.0.0/33", "10.0.0/8",    "10.0.0.0/", "10.0.0.0/8x", "::/129",
+                                          "example", "[::1]",       "10.0.0.0/-1", "::/0000",   "/8"};
+
+START_TEST(what_is_no_network_is_refused)
+{
+    ck_assert_msg(address_check_network(no_networks[_i]) != NULL, "%s", no_networks[_i]);
+    ck_assert(!address_is_in(no_networks[_i], "10.0.0.1"));
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("address");
@@ -198,6 +227,8 @@ int main(void)
     tcase_add_loop_test(t, an_upstream_is_an_http_url_without_user_and_query, 0, ARRAY_SIZE(urls));
     tcase_add_loop_test(t, a_proxy_is_an_http_or_socks_url_and_may_have_a_user, 0, ARRAY_SIZE(proxies));
     tcase_add_loop_test(t, a_private_url_has_a_literal_private_address_or_is_localhost, 0, ARRAY_SIZE(nears));
+    tcase_add_loop_test(t, an_address_is_in_a_network_by_its_first_bits, 0, ARRAY_SIZE(networks));
+    tcase_add_loop_test(t, what_is_no_network_is_refused, 0, ARRAY_SIZE(no_networks));
     Suite *s = suite_create("address");
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -251,6 +251,23 @@ START_TEST(a_source_has_what_its_registry_has_unless_it_says_otherwise)
 }
 END_TEST
 
+START_TEST(the_certificate_that_is_said_first_comes_before_the_others)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("server: {listen: [], tls: {listen: '[::1]:0', certificate: a, key: b, certificates: "
+                             "[{certificate: c, key: d}], min_version: 1.3, client_ca: e, hsts: 1h}}");
+    ck_assert(c->server.listen.count == 0 && c->server.tls.listen.count == 1);
+    ck_assert_uint_eq(c->server.tls.certificate_count, 2);
+    ck_assert_str_eq(c->server.tls.certificates[0].certificate, "a");
+    ck_assert_str_eq(c->server.tls.certificates[0].key, "b");
+    ck_assert_str_eq(c->server.tls.certificates[1].certificate, "c");
+    ck_assert_str_eq(c->server.tls.certificates[1].key, "d");
+    ck_assert(c->server.tls.min_version == CONFIG_TLS_1_3);
+    ck_assert(c->server.tls.client_certificates == CONFIG_CLIENTS_REQUIRED);
+    ck_assert_int_eq(c->server.tls.hsts_ms, 3600000);
+}
+END_TEST
+
 START_TEST(what_everybody_may_pull_is_said_by_patterns)
 {
     AUTO(auto_config_destroy) struct config *c = parse("registries: {a: {open: [company/*, exact]}}");
@@ -275,7 +292,15 @@ static const struct {
     {"server: {listn: x}\n", "c.yaml:1:10: server.listn: unknown key; did you mean \"listen\"?\n"},
     {"admin: {listen: ['127.0.0.1:1']}\n",
      "c.yaml:1:18: admin.listen: 127.0.0.1:1 asks for a token: admin.token_file\n"},
-    {"server: {listen: []}\n", "c.yaml:1:10: server.listen: has 0 members; 1 to 16 are allowed\n"},
+    {"server: {listen: []}\n", "c.yaml:1:10: server.listen: there must be an address here, or in server.tls.listen\n"},
+    {"server: {tls: {listen: '127.0.0.1:1'}}\n",
+     "c.yaml:1:24: server.tls.listen: needs server.tls.certificate and server.tls.key\n"},
+    {"server: {tls: {certificate: a}}\n", "c.yaml:1:29: server.tls.certificate: needs server.tls.key\n"},
+    {"server: {tls: {key: a}}\n", "c.yaml:1:21: server.tls.key: needs server.tls.certificate\n"},
+    {"server: {tls: {certificates: [{key: a}]}}\n",
+     "c.yaml:1:32: server.tls.certificates[0].certificate: is missing: a text must be given\n"},
+    {"server: {trusted_proxies: 10.0.0.0/33}\n", "c.yaml:1:27: server.trusted_proxies: an address or a network is "
+                                                 "expected, such as 192.0.2.1, 10.0.0.0/8 or fd00::/8\n"},
     {"registry: {}\n", "c.yaml:1:1: registry: unknown key; did you mean \"registries\"?\n"},
     {"default_registry: dockr.io\n",
      "c.yaml:1:19: default_registry: is none of the registries; did you mean \"docker.io\"?\n"},
@@ -547,6 +572,7 @@ int main(void)
     tcase_add_test(t, private_addresses_are_allowed_where_the_url_is_one_unless_it_is_said);
     tcase_add_test(t, a_registry_without_sources_is_its_own);
     tcase_add_test(t, a_source_has_what_its_registry_has_unless_it_says_otherwise);
+    tcase_add_test(t, the_certificate_that_is_said_first_comes_before_the_others);
     tcase_add_test(t, what_everybody_may_pull_is_said_by_patterns);
     tcase_add_test(t, credentials_that_are_not_there_yet_are_no_error);
     tcase_add_loop_test(t, what_does_not_fit_together_is_refused_with_its_place, 0, ARRAY_SIZE(wrongs));

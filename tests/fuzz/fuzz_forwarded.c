@@ -10,7 +10,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static char *items[] = {(char[]){"10.0.0.0/8"}, (char[]){"fd00::/8"}, NULL};
+    char *items[] = {(char[]){"10.0.0.0/8"}, (char[]){"fd00::/8"}, NULL};
     const struct config_list proxies = {.items = items, .count = 2};
     char *text = calloc(1, size + 1), *proto = text;
     if (!text)

@@ -43,6 +43,12 @@ static const struct family families[] = {
                                    .help =
                                        "1: what is in the files of server.tls is in use; 0: some of it is not right, "
                                        "and what was there before stays."},
+    [METRIC_AUTH_RELOAD_SUCCESS] = {"entrepot_auth_reload_success", GAUGE,
+                                    .help = "1: the file of users is in use as it is; 0: it is not right, and what was "
+                                            "there before stays."},
+    [METRIC_AUTH_LOGINS] = {"entrepot_auth_logins_total", COUNTER, .labels = {"result"},
+                            .help = "Passwords that clients sent: good, wrong, or not looked at since too many from "
+                                    "there were wrong (slowed)."},
     [METRIC_REQUESTS] = {"entrepot_requests_total", COUNTER, .labels = {"object", "outcome", "status"},
                          .help =
                              "Clients' requests that have ended, by what was asked for, where it came from, and the "

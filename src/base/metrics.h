@@ -24,6 +24,8 @@ enum metric {
     METRIC_CONNECTIONS_LIMIT,    /* none */
     METRIC_TLS_EXPIRY,           /* certificate */
     METRIC_TLS_RELOAD_SUCCESS,   /* none */
+    METRIC_AUTH_RELOAD_SUCCESS,  /* none */
+    METRIC_AUTH_LOGINS,          /* result */
     METRIC_REQUESTS,             /* object, outcome, status */
     METRIC_REQUEST_DURATION,     /* object, outcome */
     METRIC_REQUEST_FIRST_BYTE,   /* object, outcome */

@@ -71,6 +71,15 @@ struct config_certificate {
     char *key;
 };
 
+/* Who may pull what. */
+struct config_auth_rule {
+    struct config_list users;        /* globs on their names */
+    struct config_list certificates; /* globs on the common name of a client's certificate */
+    bool anonymous;                  /* everybody */
+    struct config_list repositories; /* globs on "registry/repository" */
+    bool private;                    /* also what only the registry's accounts may see */
+};
+
 struct config_tag_rule {
     char *match; /* glob on "registry/repository:tag" */
     int64_t ttl_ms;
@@ -91,6 +100,13 @@ struct config {
             enum config_client_certificates client_certificates;
             int64_t hsts_ms; /* 0: no such header */
         } tls;
+        struct {
+            char *htpasswd;                 /* or NULL */
+            struct config_auth_rule *rules; /* none, and no htpasswd: everybody may pull */
+            size_t rule_count;
+            int64_t remember_ms;
+            unsigned failures; /* a minute and address */
+        } auth;
         struct config_list trusted_proxies; /* "10.0.0.0/8", "fd00::/8", "192.0.2.1" */
         unsigned threads;
         unsigned max_connections;

@@ -228,12 +228,47 @@ static const struct schema_item tls_items[] = {
             "it."},
     {NULL}};
 
+#define AUTH_RULE_AT(field) .offset = offsetof(struct config_auth_rule, field)
+
+static const struct schema_item auth_rule_items[] = {
+    {"users", SCHEMA_TEXTS, AUTH_RULE_AT(users), .max = 256,
+     .doc = "Patterns for names of users: `jo`, `ci-*`, `*` for all who have logged in."},
+    {"certificates", SCHEMA_TEXTS, AUTH_RULE_AT(certificates), .max = 256,
+     .doc = "Patterns for the common name of the certificate that a client has shown (`server.tls.client_ca`)."},
+    {"anonymous", SCHEMA_BOOL, AUTH_RULE_AT(anonymous), .fallback = "false",
+     .doc = "It is about everybody, also those who do not log in."},
+    {"repositories", SCHEMA_TEXTS, AUTH_RULE_AT(repositories), .max = 256, .fallback = "*",
+     .doc = "Patterns for `registry/repository`, with the registry's own name: `docker.io/library/*`. `*` is any text, "
+            "slashes too."},
+    {"private", SCHEMA_BOOL, AUTH_RULE_AT(private), .fallback = "false",
+     .doc = "Also what an account of the registry may see and the public may not, as `registries.NAME.open` says it "
+            "for everybody."},
+    {NULL}};
+
+static const struct schema_item auth_items[] = {
+    {"htpasswd", SCHEMA_TEXT, AT(server.auth.htpasswd), .restart = true,
+     .doc = "A file of users, with hashes of their passwords by bcrypt (`htpasswd -B`). With it, or with `rules`, "
+            "clients log in. Read again when it changes; where that is not right, what was there stays, and the log "
+            "says `event=auth_reload`. Passwords want TLS."},
+    {"rules", SCHEMA_LIST, AT(server.auth.rules), .count_offset = offsetof(struct config, server.auth.rule_count),
+     .size = sizeof(struct config_auth_rule), .items = auth_rule_items, .max = 1000, .restart = true,
+     .derived = "who has logged in may pull everything",
+     .doc = "Who may pull what: it is enough that one rule allows it. Who may not is asked to log in, or told 403."},
+    {"remember", SCHEMA_DURATION, AT(server.auth.remember_ms), .min = CLOCK_SECOND, .max = HOUR, .fallback = "5m",
+     .restart = true,
+     .doc = "For how long a password that was right is not checked again, which takes some tens of milliseconds. What "
+            "is remembered is a hash that is keyed by chance."},
+    {"failures", SCHEMA_COUNT, AT(server.auth.failures), .min = 1, .max = 1000000, .fallback = "10", .restart = true,
+     .doc = "Logins in a minute that may fail from one address; then it is told 429 until some time has passed."},
+    {NULL}};
+
 static const struct schema_item server_items[] = {
     {"listen", SCHEMA_TEXTS, AT(server.listen), .max = 16, .fallback = "127.0.0.1:5000", .check = address_check_listen,
      .restart = true,
      .doc = "Where clients are served: IPv4 addresses, or IPv6 addresses in brackets, each with a port. `0.0.0.0:5000` "
             "is every IPv4 address of the machine; port 0 is any that is free, and the log says which."},
     {"tls", SCHEMA_SECTION, .items = tls_items, .doc = "The same, encrypted."},
+    {"auth", SCHEMA_SECTION, .items = auth_items, .doc = "Who may pull. Everybody who reaches it, by default."},
     {"trusted_proxies", SCHEMA_TEXTS, AT(server.trusted_proxies), .max = 64, .check = address_check_network,
      .restart = true,
      .doc = "Addresses and networks (`10.0.0.0/8`) of proxies and tunnels before this mirror. Theirs are the only "

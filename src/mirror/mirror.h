@@ -110,6 +110,9 @@ MUST_CHECK int mirror_put_job(struct mirror *m, const char *name, const void *va
 
 /* Copies what it needs of `request`. -ENOMEM. */
 MUST_CHECK int mirror_open(struct mirror *m, const struct mirror_request *request, struct mirror_session **ret_session);
+/* Before the first step: the client may also see what only the registry's accounts may, as if it were open to
+ * everybody (registries.NAME.open). */
+void mirror_admit(struct mirror_session *s);
 /* 0: *ret_answer is set, for good. MIRROR_WAIT: suspended; call again after the wake-up. No other result. */
 MUST_CHECK int mirror_step(struct mirror_session *s, struct mirror_answer *ret_answer);
 /* Reads of the body at `offset` < size, of any kind of body: > 0 bytes read; 0: suspended, call again after the

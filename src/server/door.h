@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct auth;
 struct config;
 struct mirror;
 
@@ -18,8 +19,9 @@ struct door {
     /* set at init */
     const struct config *config;
     struct mirror *mirror;
-    char hsts[40]; /* value of Strict-Transport-Security, or "" */
-    uint32_t boot; /* first half of request ids: random, so that two runs do not share them */
+    struct auth *auth; /* NULL: everybody may pull; set before the first request */
+    char hsts[40];     /* value of Strict-Transport-Security, or "" */
+    uint32_t boot;     /* first half of request ids: random, so that two runs do not share them */
 
     /* any thread */
     _Atomic uint32_t ids;

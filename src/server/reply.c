@@ -81,6 +81,13 @@ static void add_link(struct MHD_Response *response, const struct request *r, con
         add_header(response, MHD_HTTP_HEADER_LINK, link.data);
 }
 
+static void add_retry_after(struct MHD_Response *response, int seconds)
+{
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", seconds);
+    add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, text);
+}
+
 /* The headers that do not depend on the part of the body that is sent. */
 static void add_common(struct MHD_Response *response, const struct request *r, const struct mirror_answer *a)
 {
@@ -88,11 +95,8 @@ static void add_common(struct MHD_Response *response, const struct request *r, c
     mirror_account(r->session, &account);
     add_header(response, "OCI-Namespace", account.registry);
     add_header(response, MHD_HTTP_HEADER_WARNING, a->warning);
-    if (a->retry_after_s >= 0) {
-        char seconds[16];
-        (void)snprintf(seconds, sizeof(seconds), "%d", a->retry_after_s);
-        add_header(response, MHD_HTTP_HEADER_RETRY_AFTER, seconds);
-    }
+    if (a->retry_after_s >= 0)
+        add_retry_after(response, a->retry_after_s);
 }
 
 static void add_digest(struct MHD_Response *response, const char *digest)
@@ -213,6 +217,10 @@ enum MHD_Result reply_refusal(struct request *r, const struct route_refusal *ref
     struct MHD_Response *response = error_response(r, refusal->code, refusal->message);
     if (response && refusal->status == MHD_HTTP_METHOD_NOT_ALLOWED)
         add_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
+    if (response && refusal->status == MHD_HTTP_UNAUTHORIZED)
+        add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, auth_challenge(r->door->auth));
+    if (response && refusal->status == MHD_HTTP_TOO_MANY_REQUESTS)
+        add_retry_after(response, r->identity.retry_after_s);
     return queue(r, refusal->status, response);
 }
 

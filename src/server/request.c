@@ -158,17 +158,69 @@ static int open_session(struct request *r)
     return mirror_open(r->door->mirror, &request, &r->session);
 }
 
+/* AUTH_KNOWN: the way is free. AUTH_WAITS: suspended. Else *ret_result is what came of the refusal. */
+static enum auth_verdict identify_user(struct request *r, enum MHD_Result *ret_result)
+{
+    static const struct route_refusal wrong = {401, "UNAUTHORIZED", "the user or the password is not right"};
+    static const struct route_refusal slow = {429, "TOOMANYREQUESTS", "too many failed logins from this address"};
+    static const struct route_refusal busy = {503, "UNAVAILABLE", "too many are logging in at once"};
+    static const struct route_refusal *const refusals[] = {
+        [AUTH_WRONG] = &wrong, [AUTH_SLOW] = &slow, [AUTH_BUSY] = &busy, [AUTH_CANCELLED] = &busy};
+    const struct mirror_waiter waiter = {.suspend = suspend, .wake = wake, .arg = r};
+    if (!r->door->auth || r->identified)
+        return AUTH_KNOWN;
+    r->identity.certificate = r->connected ? r->connected->peer.name : "";
+    enum auth_verdict v = auth_identify(r->door->auth, request_header(r, MHD_HTTP_HEADER_AUTHORIZATION),
+                                        r->forwarded.address, &waiter, &r->identity);
+    r->identified = v == AUTH_KNOWN;
+    if (v != AUTH_KNOWN && v != AUTH_WAITS)
+        *ret_result = reply_refusal(r, refusals[v]);
+    return v;
+}
+
+static bool is_anonymous(const struct request *r)
+{
+    return !*r->identity.user && !*r->identity.certificate;
+}
+
+static const struct route_refusal *check_rules(struct request *r)
+{
+    static const struct route_refusal log_in = {401, "UNAUTHORIZED", "log in to pull this"};
+    static const struct route_refusal denied = {403, "DENIED", "no rule lets you pull this (server.auth.rules)"};
+    struct mirror_account account;
+    bool private;
+    if (!r->door->auth)
+        return NULL;
+    mirror_account(r->session, &account);
+    if (!auth_allows(r->door->auth, &r->identity, account.registry, account.repository, &private))
+        return is_anonymous(r) ? &log_in : &denied;
+    if (private)
+        mirror_admit(r->session);
+    return NULL;
+}
+
 static enum MHD_Result answer(struct request *r)
 {
+    static const struct route_refusal log_in = {401, "UNAUTHORIZED", "log in"};
+    enum MHD_Result result;
     if (r->verdict != ROUTE_OK)
         return reply_refusal(r, route_refusal(r->verdict));
-    if (r->route.kind == ROUTE_PING)
-        return reply_ping(r);
     if (r->waited && request_abandoned(r))
         return MHD_NO;
     r->waited = false;
-    if (!r->session && open_session(r) < 0)
-        return MHD_NO;
+    enum auth_verdict v = identify_user(r, &result);
+    if (v != AUTH_KNOWN)
+        return v == AUTH_WAITS ? MHD_YES : result;
+    /* Clients learn here how to log in, and do not ask again. */
+    if (r->route.kind == ROUTE_PING)
+        return r->door->auth && is_anonymous(r) ? reply_refusal(r, &log_in) : reply_ping(r);
+    if (!r->session) {
+        if (open_session(r) < 0)
+            return MHD_NO;
+        const struct route_refusal *refusal = check_rules(r);
+        if (refusal)
+            return reply_refusal(r, refusal);
+    }
     struct mirror_answer a;
     if (mirror_step(r->session, &a) == MIRROR_WAIT)
         return MHD_YES; /* suspended: anything but MHD_YES would be a use after free */
@@ -265,6 +317,7 @@ static void log_request(const struct request *r, enum MHD_RequestTerminationCode
     fields[n++] = LOG_S("client", r->parsed ? r->forwarded.address : r->connected ? r->connected->address : NULL);
     if (r->forwarded.trusted)
         fields[n++] = LOG_S("proxy", r->connected->address);
+    fields[n++] = LOG_S("user", *r->identity.user ? r->identity.user : NULL);
     fields[n++] = LOG_S("method", shorten(r->method, method));
     fields[n++] = LOG_S("object", route_kind_name(r->route.kind));
     if (r->verdict != ROUTE_OK)
@@ -304,6 +357,7 @@ void request_completed(void *cls, struct MHD_Connection *connection, void **cont
     count_request(r, why);
     if (log_wanted(LOG_INFO))
         log_request(r, why);
+    identity_finish(&r->identity);
     mirror_close(r->session);
     multipart_destroy(r->parts);
     struct door *door = r->door;

@@ -19,6 +19,7 @@
  */
 #pragma once
 
+#include "server/auth.h"
 #include "server/door.h"
 #include "server/forwarded.h"
 #include "server/multipart.h"
@@ -51,6 +52,8 @@ struct request {
     const char *path, *method; /* libmicrohttpd's, for the log */
     size_t discarded;          /* bytes of a request body */
 
+    struct identity identity;
+    bool identified;
     struct mirror_session *session; /* NULL until the mirror was asked */
     bool waited;                    /* was suspended since there was progress */
 

@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "mirror/mirror.h"
+#include "server/auth.h"
 #include "server/client.h"
 #include "server/door.h"
 #include "server/listener.h"
@@ -215,13 +216,15 @@ static void look_at_files(void *arg)
     struct server *s = arg;
     if (s->tls)
         tls_reload(s->tls);
+    if (s->door.auth)
+        auth_reload(s->door.auth);
 }
 
 static int watch_files(struct server *s)
 {
     const struct config *config = s->config;
     size_t n = 0;
-    s->watched = calloc(2 * config->server.tls.certificate_count + 1, sizeof(s->watched[0]));
+    s->watched = calloc(2 * config->server.tls.certificate_count + 2, sizeof(s->watched[0]));
     if (!s->watched)
         return -ENOMEM;
     for (size_t i = 0; s->tls && i < config->server.tls.certificate_count; i++) {
@@ -230,6 +233,8 @@ static int watch_files(struct server *s)
     }
     if (s->tls && config->server.tls.client_ca)
         s->watched[n++] = config->server.tls.client_ca;
+    if (config->server.auth.htpasswd)
+        s->watched[n++] = config->server.auth.htpasswd;
     return n > 0 ? watch_create(s->watched, n, LOOK_EVERY, look_at_files, s, &s->watch) : 0;
 }
 
@@ -247,6 +252,7 @@ static void destroy(struct server *s)
     watch_destroy(s->watch);
     for (unsigned i = 0; i < POOLS; i++)
         stop_pool(&s->pools[i]);
+    auth_destroy(s->door.auth);
     tls_destroy(s->tls);
     door_finish(&s->door);
     free(s->watched);
@@ -256,8 +262,8 @@ static void destroy(struct server *s)
 static int start(struct server *s, struct buf *error)
 {
     const struct config *config = s->config;
-    int r = 0;
-    if (config->server.listen.count > 0)
+    int r = auth_create(config, &s->door.auth, error);
+    if (r == 0 && config->server.listen.count > 0)
         r = create_pool(s, &s->pools[PLAIN], &config->server.listen, error);
     if (r == 0 && config->server.tls.listen.count > 0) {
         r = tls_create(config, &s->tls, error);
@@ -307,6 +313,8 @@ void server_stop(struct server *s)
     unsigned late = door_wait_active(&s->door, s->config->server.drain_timeout_ms);
     /* In any case, since a connection that is kept alive may ask again until the end. */
     mirror_cut(s->door.mirror);
+    if (s->door.auth)
+        auth_cut(s->door.auth);
     unsigned cut = late ? door_wait_active(&s->door, CUT_GRACE) : 0;
     unsigned suspended = door_wait_suspended(&s->door, WAKE_GRACE);
     assert(suspended == 0); /* mirror_cut() wakes everybody, and nobody waits any more after it */

@@ -4,10 +4,9 @@
 #include "base/limits.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "server/file.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -17,7 +16,7 @@
 /* What one or two files have been made into. */
 struct slot {
     const char *file, *key_file; /* key_file is NULL for authorities */
-    struct digest seen;          /* of the text that was looked at last, good or bad */
+    struct file_mark mark;
     bool bad;
     struct tls_pair *pair;   /* under tls->lock */
     struct tls_trust *trust; /* under tls->lock */
@@ -34,45 +33,6 @@ struct tls {
 };
 
 /* ------------------------------------------------------------------ files */
-
-static int read_file(const char *file, struct buf *text, struct buf *why)
-{
-    AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int r = fd < 0 ? -errno : 0;
-    while (r == 0) {
-        char piece[4096];
-        ssize_t n = read(fd, piece, sizeof(piece));
-        if (n == 0)
-            return 0;
-        if (n > 0)
-            r = buf_add(text, piece, (size_t)n);
-        else if (errno != EINTR)
-            r = -errno;
-        explicit_bzero(piece, sizeof(piece));
-    }
-    return buf_adds(why, r == -EFBIG ? "too large" : strerror(-r)) < 0 ? -ENOMEM : r;
-}
-
-static void finish_secret(struct buf *text)
-{
-    if (text->data)
-        explicit_bzero(text->data, text->cap);
-    buf_finish(text);
-}
-
-static int fingerprint(const struct buf *a, const struct buf *b, struct digest *ret_digest)
-{
-    const uint64_t len = a->len;
-    AUTO(auto_digest_destroy) struct digest_state *state = NULL;
-    int r = digest_begin(DIGEST_SHA256, &state);
-    if (r == 0)
-        r = digest_update(state, &len, sizeof(len));
-    if (r == 0)
-        r = digest_update(state, a->data, a->len);
-    if (r == 0)
-        r = digest_update(state, b->data, b->len);
-    return r == 0 ? digest_end(state, ret_digest) : r;
-}
 
 /* Replaces what the slot has; the old one lives on in its connections. */
 static void take(struct tls *t, struct slot *s, struct tls_pair *pair, struct tls_trust *trust)
@@ -96,15 +56,11 @@ static bool has_expired(const struct tls_pair *p)
 static int load(struct tls *t, struct slot *s, bool *ret_new, struct buf *why)
 {
     AUTO_BUF struct buf text = BUF_INIT(FILE_MAX);
-    AUTO(finish_secret) struct buf key = BUF_INIT(FILE_MAX);
-    struct digest seen = {0};
-    int r = read_file(s->file, &text, why);
+    AUTO(file_finish_secret) struct buf key = BUF_INIT(FILE_MAX);
+    int r = file_read(s->file, &text, why);
     if (r == 0 && s->key_file)
-        r = read_file(s->key_file, &key, why);
-    if (r == 0)
-        r = fingerprint(&text, &key, &seen);
-    *ret_new = !digest_equal(&seen, &s->seen);
-    s->seen = seen;
+        r = file_read(s->key_file, &key, why);
+    *ret_new = file_has_changed(&s->mark, r == 0 ? &text : NULL, &key);
     if (r < 0 || !*ret_new)
         return r;
     AUTO(auto_tls_pair_unref) struct tls_pair *pair = NULL;
@@ -116,7 +72,7 @@ static int load(struct tls *t, struct slot *s, bool *ret_new, struct buf *why)
     if (r == 0)
         take(t, s, TAKE_PTR(pair), TAKE_PTR(trust));
     if (r == -ENOMEM)
-        s->seen = (struct digest){0}; /* it says nothing about the files: once more the next time */
+        s->mark = (struct file_mark){0}; /* it says nothing about the files: once more the next time */
     return r;
 }
 

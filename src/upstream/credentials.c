@@ -1,5 +1,6 @@
 #include "upstream/credentials.h"
 
+#include "base/base64.h"
 #include "base/limits.h"
 
 #include <errno.h>
@@ -42,26 +43,11 @@ static void say(struct buf *why, const char *fmt, ...)
 static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 /* Without padding too, which some tools leave out. NULL where it is no base64 of a text, or no memory is left. */
-static char *base64_decode(const char *text)
+static char *decode(const char *text)
 {
-    AUTO(auto_secret) char *out = calloc(1, strlen(text) / 4 * 3 + 4);
-    if (!out)
-        return NULL;
-    uint32_t bits = 0;
-    unsigned count = 0;
-    size_t n = 0;
-    for (; *text && *text != '='; text++) {
-        const char *c = strchr(alphabet, *text);
-        if (!c)
-            return NULL;
-        bits = bits << 6 | (uint32_t)(c - alphabet);
-        count += 6;
-        if (count >= 8) {
-            count -= 8;
-            out[n++] = (char)(bits >> count & 0xff);
-        }
-    }
-    return text[strspn(text, "=")] == '\0' && count < 6 ? TAKE_PTR(out) : NULL;
+    size_t size = strlen(text), len;
+    AUTO(auto_secret) char *out = calloc(1, BASE64_ROOM(size) + 1);
+    return out && base64_decode(BASE64, text, size, out, &len) == 0 ? TAKE_PTR(out) : NULL;
 }
 
 static char *base64_encode(const char *prefix, const char *text)
@@ -125,7 +111,7 @@ static char *login_of(const json_t *entry)
 {
     const char *auth = json_string_value(json_object_get(entry, "auth"));
     if (auth && auth[0])
-        return base64_decode(auth);
+        return decode(auth);
     const char *user = json_string_value(json_object_get(entry, "username"));
     const char *password = json_string_value(json_object_get(entry, "password"));
     char *login;
@@ -164,7 +150,7 @@ int credentials_parse(const char *text, size_t len, const struct credentials_nam
 
 int credentials_user(const char *basic, char **ret_user)
 {
-    AUTO(auto_secret) char *login = strncmp(basic, "Basic ", 6) == 0 ? base64_decode(basic + 6) : NULL;
+    AUTO(auto_secret) char *login = strncmp(basic, "Basic ", 6) == 0 ? decode(basic + 6) : NULL;
     *ret_user = strndup(login ? login : "", login ? strcspn(login, ":") : 0);
     return *ret_user ? 0 : -ENOMEM;
 }

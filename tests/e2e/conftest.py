@@ -12,6 +12,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 import images  # noqa: E402
+import pki  # noqa: E402
 import servers  # noqa: E402
 from hub import Budget, Hub  # noqa: E402
 from wire import Client  # noqa: E402
@@ -235,3 +236,27 @@ def crowd(tmp_path_factory):
 
     run.start = start
     return run
+
+
+@pytest.fixture
+def authority(tmp_path):
+    return pki.Authority(tmp_path / "authority")
+
+
+@pytest.fixture
+def secret(tmp_path, authority):
+    return pki.Secret(tmp_path / "secret", authority, "one")
+
+
+@pytest.fixture
+def secure(launch, secret):
+    """secure(**over): a mirror over TLS as well; with the address of it."""
+    def start(tls=None, **over):
+        port = servers.free_port()
+        ops = servers.free_port()
+        server = {"tls": {"listen": [f"127.0.0.1:{port}"], **secret.config, **(tls or {})}, **over.pop("server", {})}
+        m = launch(server=server, ops={"listen": [f"127.0.0.1:{ops}"]}, **over)
+        m.tls = ("127.0.0.1", port)
+        m.ops = ops
+        return m
+    return start

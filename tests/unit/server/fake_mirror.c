@@ -348,6 +348,13 @@ void mirror_account(const struct mirror_session *s, struct mirror_account *ret_a
                                            .upstream_requests = 3};
 }
 
+void mirror_admit(struct mirror_session *s)
+{
+    (void)pthread_mutex_lock(&s->m->lock);
+    s->m->seen.admitted = true;
+    (void)pthread_mutex_unlock(&s->m->lock);
+}
+
 void mirror_close(struct mirror_session *s)
 {
     if (!s)

@@ -25,6 +25,7 @@ struct fake_seen {
     char ns[256], name[256], reference[160], artifact_type[256], last[256];
     int64_t page_size;
     bool only_if_cached;
+    bool admitted; /* mirror_admit() */
 };
 
 struct mirror *fake_mirror_create(void);

@@ -1,0 +1,22 @@
+/*
+ * Small files that are read as a whole, and whether they have changed. Any thread; a mark is one thread's at a time.
+ */
+#pragma once
+
+#include "base/auto.h"
+#include "base/buf.h"
+#include "base/digest.h"
+
+#include <stdbool.h>
+
+/* What was there at the last look. */
+struct file_mark {
+    struct digest seen;
+};
+
+/* Appends to `text`, up to its maximum. On failure `why` has it in words. */
+MUST_CHECK int file_read(const char *file, struct buf *text, struct buf *why);
+/* Whether the texts, of which there may be none, are others than the last time. */
+bool file_has_changed(struct file_mark *mark, const struct buf *a, const struct buf *b);
+/* Overwrites it, and frees. */
+void file_finish_secret(struct buf *text);

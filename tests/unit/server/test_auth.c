@@ -1,0 +1,278 @@
+#include "server/auth.h"
+
+#include "base/log.h"
+#include "base/metrics.h"
+#include "folder.h"
+
+#include <check.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+
+#define RIGHT "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC" /* of "right" */
+#define JO "Basic am86cmlnaHQ="                                              /* jo:right */
+#define JO_WRONG "Basic am86d3Jvbmc="                                        /* jo:wrong */
+#define AL "Basic YWw6cmlnaHQ="                                              /* al:right */
+#define HOME "192.0.2.1"
+
+static char file[256];
+static struct config config;
+static struct auth *auth;
+
+/* A request that is suspended and woken, in place of libmicrohttpd's. */
+static struct {
+    pthread_mutex_t lock;
+    pthread_cond_t changed;
+    bool suspended;
+} request = {.lock = PTHREAD_MUTEX_INITIALIZER, .changed = PTHREAD_COND_INITIALIZER};
+
+static void suspend(void *arg)
+{
+    (void)arg;
+    (void)pthread_mutex_lock(&request.lock);
+    ck_assert(!request.suspended);
+    request.suspended = true;
+    (void)pthread_mutex_unlock(&request.lock);
+}
+
+static void wake(void *arg)
+{
+    (void)arg;
+    (void)pthread_mutex_lock(&request.lock);
+    request.suspended = false;
+    (void)pthread_cond_broadcast(&request.changed);
+    (void)pthread_mutex_unlock(&request.lock);
+}
+
+static const struct mirror_waiter waiter = {.suspend = suspend, .wake = wake};
+
+static enum auth_verdict identify(const char *authorization, const char *address, struct identity *identity)
+{
+    *identity = (struct identity){.certificate = ""};
+    enum auth_verdict v;
+    while ((v = auth_identify(auth, authorization, address, &waiter, identity)) == AUTH_WAITS) {
+        (void)pthread_mutex_lock(&request.lock);
+        while (request.suspended)
+            (void)pthread_cond_wait(&request.changed, &request.lock);
+        (void)pthread_mutex_unlock(&request.lock);
+    }
+    identity_finish(identity);
+    return v;
+}
+
+static void setup(void)
+{
+    log_configure(LOG_ERROR, LOG_TEXT);
+    folder_create();
+    (void)snprintf(file, sizeof(file), "%s", folder_path("users"));
+    folder_put("users", "jo:" RIGHT "\nal:" RIGHT "\n");
+    config.server.auth.htpasswd = file;
+    config.server.auth.remember_ms = 300000;
+    config.server.auth.failures = 5;
+}
+
+static void create(void)
+{
+    AUTO_BUF struct buf error = BUF_INIT(1024);
+    int r = auth_create(&config, &auth, &error);
+    ck_assert_msg(r == 0, "%s", error.data);
+}
+
+static void teardown(void)
+{
+    auth_destroy(auth);
+    folder_remove();
+}
+
+/* ------------------------------------------------------------------ who */
+
+START_TEST(without_file_and_rules_there_is_nothing_to_ask_for)
+{
+    config.server.auth.htpasswd = NULL;
+    create();
+    ck_assert_ptr_null(auth);
+}
+END_TEST
+
+START_TEST(the_right_password_makes_a_user_known)
+{
+    struct identity i;
+    create();
+    for (int turn = 0; turn < 2; turn++) { /* checked, then remembered */
+        ck_assert_int_eq(identify(JO, HOME, &i), AUTH_KNOWN);
+        ck_assert_str_eq(i.user, "jo");
+    }
+    ck_assert_int_eq(identify(AL, HOME, &i), AUTH_KNOWN);
+    ck_assert_str_eq(i.user, "al");
+    ck_assert_int_eq(identify(NULL, HOME, &i), AUTH_KNOWN);
+    ck_assert_str_eq(i.user, "");
+}
+END_TEST
+
+static const char *const wrongs[] = {JO_WRONG, "Basic bm9ib2R5OnJpZ2h0" /* nobody:right */, "Basic rubbish!",
+                                     "Bearer x", "Digest x"};
+
+START_TEST(anything_else_is_wrong)
+{
+    struct identity i;
+    create();
+    for (int turn = 0; turn < 2; turn++) {
+        ck_assert_int_eq(identify(wrongs[_i], HOME, &i), AUTH_WRONG);
+        ck_assert_str_eq(i.user, "");
+    }
+}
+END_TEST
+
+START_TEST(who_fails_too_often_has_to_wait_and_others_do_not)
+{
+    struct identity i;
+    create();
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_KNOWN);
+    for (int turn = 0; turn < 5; turn++)
+        ck_assert_int_eq(identify(JO_WRONG, HOME, &i), AUTH_WRONG);
+    ck_assert_int_eq(identify(JO_WRONG, HOME, &i), AUTH_SLOW);
+    ck_assert(i.retry_after_s >= 1 && i.retry_after_s <= 13);
+    ck_assert_int_eq(identify(AL, HOME, &i), AUTH_SLOW);  /* who may be guessing */
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_KNOWN); /* is remembered */
+    ck_assert_int_eq(identify(AL, "192.0.2.2", &i), AUTH_KNOWN);
+    ck_assert_int_eq(identify(NULL, HOME, &i), AUTH_KNOWN);
+}
+END_TEST
+
+START_TEST(a_file_that_changes_is_read_again)
+{
+    struct identity i;
+    create();
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_KNOWN);
+    folder_put("users", "al:" RIGHT "\n");
+    auth_reload(auth);
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_WRONG);
+    ck_assert_int_eq(identify(AL, HOME, &i), AUTH_KNOWN);
+    folder_put("users", "jo:rubbish\n");
+    for (int turn = 0; turn < 2; turn++) {
+        auth_reload(auth);
+        ck_assert_int_eq(metrics_value(METRIC_AUTH_RELOAD_SUCCESS, NO_LABELS), 0);
+        ck_assert_int_eq(identify(AL, HOME, &i), AUTH_KNOWN);
+    }
+    folder_put("users", "jo:" RIGHT "\n");
+    auth_reload(auth);
+    ck_assert_int_eq(metrics_value(METRIC_AUTH_RELOAD_SUCCESS, NO_LABELS), 1);
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_KNOWN);
+    ck_assert_int_eq(identify(AL, HOME, &i), AUTH_WRONG);
+}
+END_TEST
+
+START_TEST(a_bad_file_at_the_start_is_said)
+{
+    AUTO_BUF struct buf error = BUF_INIT(1024);
+    folder_put("users", "jo\n");
+    ck_assert_int_eq(auth_create(&config, &auth, &error), -EINVAL);
+    ck_assert(strstr(error.data, "/users: line 1: user:hash is expected"));
+    auth = NULL;
+}
+END_TEST
+
+START_TEST(after_the_cut_nobody_waits)
+{
+    struct identity i = {.certificate = ""};
+    create();
+    auth_cut(auth);
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_BUSY);
+}
+END_TEST
+
+START_TEST(who_leaves_while_his_password_is_checked_is_forgotten)
+{
+    create();
+    for (int turn = 0; turn < 20; turn++) {
+        struct identity i = {.certificate = ""};
+        char authorization[64];
+        (void)snprintf(authorization, sizeof(authorization), "Basic am86cmlnaH%c=", 'A' + turn);
+        if (auth_identify(auth, authorization, "", &waiter, &i) == AUTH_WAITS)
+            identity_finish(&i);
+        (void)pthread_mutex_lock(&request.lock);
+        request.suspended = false;
+        (void)pthread_mutex_unlock(&request.lock);
+    }
+}
+END_TEST
+
+/* ------------------------------------------------------------------ what */
+
+#define LIST(...)                                                                                                      \
+    {                                                                                                                  \
+        .items = (char *[]){__VA_ARGS__, NULL}, .count = sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)              \
+    }
+#define T(s) ((char[]){s})
+
+static const struct {
+    const char *user, *certificate, *registry, *repository;
+    bool allowed, private;
+} asks[] = {
+    {"jo", "", "docker.io", "library/alpine", true, false},
+    {"", "", "docker.io", "library/alpine", true, false},
+    {"jo", "", "docker.io", "company/app", true, true},
+    {"al", "", "docker.io", "company/app", false, false},
+    {"", "", "docker.io", "company/app", false, false},
+    {"", "node-7", "docker.io", "company/app", true, false},
+    {"", "edge-7", "docker.io", "company/app", false, false},
+    {"ci-1", "", "quay.io", "a/b/c", true, false},
+    {"ci", "", "quay.io", "a/b/c", false, false},
+    {"ci-1", "", "docker.io", "x/y", false, false},
+    {"", "", "", "", false, false},
+};
+
+START_TEST(one_rule_that_allows_it_is_enough)
+{
+    struct config_auth_rule rules[] = {
+        {.anonymous = true, .repositories = LIST(T("docker.io/library/*"))},
+        {.users = LIST(T("jo"), T("zoe")), .repositories = LIST(T("docker.io/company/*")), .private = true},
+        {.certificates = LIST(T("node-*")), .repositories = LIST(T("*"))},
+        {.users = LIST(T("ci-*")), .repositories = LIST(T("quay.io/*"), T("ghcr.io/*"))},
+    };
+    struct identity i = {.certificate = asks[_i].certificate};
+    bool private;
+    config.server.auth.rules = rules;
+    config.server.auth.rule_count = ARRAY_SIZE(rules);
+    create();
+    (void)snprintf(i.user, sizeof(i.user), "%s", asks[_i].user);
+    ck_assert(auth_allows(auth, &i, asks[_i].registry, asks[_i].repository, &private) == asks[_i].allowed);
+    ck_assert(private == asks[_i].private);
+}
+END_TEST
+
+START_TEST(without_rules_who_has_logged_in_may_pull_what_is_public)
+{
+    struct identity i = {.user = "jo", .certificate = ""};
+    bool private = true;
+    create();
+    ck_assert(auth_allows(auth, &i, "docker.io", "a/b", &private) && !private);
+    i.user[0] = '\0';
+    ck_assert(!auth_allows(auth, &i, "docker.io", "a/b", &private));
+}
+END_TEST
+
+int main(void)
+{
+    TCase *t = tcase_create("auth");
+    tcase_add_checked_fixture(t, setup, teardown);
+    tcase_set_timeout(t, 60);
+    tcase_add_loop_test(t, anything_else_is_wrong, 0, ARRAY_SIZE(wrongs));
+    tcase_add_loop_test(t, one_rule_that_allows_it_is_enough, 0, ARRAY_SIZE(asks));
+    tcase_add_test(t, without_file_and_rules_there_is_nothing_to_ask_for);
+    tcase_add_test(t, the_right_password_makes_a_user_known);
+    tcase_add_test(t, who_fails_too_often_has_to_wait_and_others_do_not);
+    tcase_add_test(t, a_file_that_changes_is_read_again);
+    tcase_add_test(t, a_bad_file_at_the_start_is_said);
+    tcase_add_test(t, after_the_cut_nobody_waits);
+    tcase_add_test(t, who_leaves_while_his_password_is_checked_is_forgotten);
+    tcase_add_test(t, without_rules_who_has_logged_in_may_pull_what_is_public);
+    Suite *s = suite_create("auth");
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}

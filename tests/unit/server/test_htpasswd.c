@@ -1,0 +1,95 @@
+#include "server/htpasswd.h"
+
+#include <check.h>
+#include <errno.h>
+#include <string.h>
+
+#define RIGHT "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC" /* of "right" */
+
+static struct htpasswd *parse(const char *text)
+{
+    AUTO_BUF struct buf why = BUF_INIT(1024);
+    struct htpasswd *h = NULL;
+    int r = htpasswd_parse(text, strlen(text), &h, &why);
+    ck_assert_msg(r == 0, "%s", why.data);
+    return h;
+}
+
+START_TEST(users_are_found_with_their_hashes)
+{
+    AUTO(auto_htpasswd_destroy)
+    struct htpasswd *h = parse("# people\n\nzoe:" RIGHT "\r\n  jo:" RIGHT "  \nal:" RIGHT);
+    ck_assert_uint_eq(htpasswd_count(h), 3);
+    ck_assert_str_eq(htpasswd_find(h, "jo"), RIGHT);
+    ck_assert_str_eq(htpasswd_find(h, "zoe"), RIGHT);
+    ck_assert_str_eq(htpasswd_find(h, "al"), RIGHT);
+    ck_assert_ptr_null(htpasswd_find(h, "j"));
+    ck_assert_ptr_null(htpasswd_find(h, ""));
+    ck_assert_ptr_null(htpasswd_find(h, "people"));
+}
+END_TEST
+
+START_TEST(an_empty_file_has_nobody)
+{
+    AUTO(auto_htpasswd_destroy) struct htpasswd *h = parse("");
+    ck_assert_uint_eq(htpasswd_count(h), 0);
+    ck_assert_ptr_null(htpasswd_find(h, "jo"));
+}
+END_TEST
+
+static const struct {
+    const char *text, *why;
+} wrongs[] = {
+    {"jo:" RIGHT "\nsecret\n", "line 2: user:hash is expected"},
+    {":" RIGHT "\n", "line 1: user:hash is expected"},
+    {"jo:secret\n", "line 1: the hash is none that is taken: make it with htpasswd -B"},
+    {"jo:$apr1$abcdefgh$0123456789012345678901\n", "line 1: the hash is none that is taken: make it with htpasswd -B"},
+    {"jo:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n", "line 1: the hash is none that is taken: make it with htpasswd -B"},
+    {"jo:\n", "line 1: the hash is none that is taken: make it with htpasswd -B"},
+    {"jo:" RIGHT "\njo:" RIGHT "\n", "a user is said twice"},
+};
+
+START_TEST(a_file_with_anything_wrong_is_refused_and_not_quoted)
+{
+    AUTO_BUF struct buf why = BUF_INIT(1024);
+    struct htpasswd *h = NULL;
+    ck_assert_int_eq(htpasswd_parse(wrongs[_i].text, strlen(wrongs[_i].text), &h, &why), -EINVAL);
+    ck_assert_str_eq(why.data, wrongs[_i].why);
+    ck_assert_ptr_null(h);
+}
+END_TEST
+
+START_TEST(a_nul_is_no_text)
+{
+    AUTO_BUF struct buf why = BUF_INIT(1024);
+    struct htpasswd *h;
+    ck_assert_int_eq(htpasswd_parse("a\0b", 3, &h, &why), -EINVAL);
+}
+END_TEST
+
+START_TEST(only_the_right_password_is_right)
+{
+    ck_assert(htpasswd_verify(RIGHT, "right"));
+    ck_assert(!htpasswd_verify(RIGHT, "wrong"));
+    ck_assert(!htpasswd_verify(RIGHT, ""));
+    ck_assert(!htpasswd_verify("*0", "right"));
+    ck_assert(!htpasswd_verify("", ""));
+}
+END_TEST
+
+int main(void)
+{
+    TCase *t = tcase_create("htpasswd");
+    tcase_add_test(t, users_are_found_with_their_hashes);
+    tcase_add_test(t, an_empty_file_has_nobody);
+    tcase_add_loop_test(t, a_file_with_anything_wrong_is_refused_and_not_quoted, 0, ARRAY_SIZE(wrongs));
+    tcase_add_test(t, a_nul_is_no_text);
+    tcase_add_test(t, only_the_right_password_is_right);
+    Suite *s = suite_create("htpasswd");
+    suite_add_tcase(s, t);
+    SRunner *r = srunner_create(s);
+    srunner_run_all(r, CK_ENV);
+    int failed = srunner_ntests_failed(r);
+    srunner_free(r);
+    return failed != 0;
+}

@@ -18,6 +18,7 @@
 enum config_log_level { CONFIG_LOG_ERROR, CONFIG_LOG_WARN, CONFIG_LOG_INFO, CONFIG_LOG_DEBUG };
 enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+enum config_pull_secrets { CONFIG_PULL_SECRETS_TLS, CONFIG_PULL_SECRETS_ALWAYS, CONFIG_PULL_SECRETS_OFF };
 enum config_client_certificates { CONFIG_CLIENTS_REQUIRED, CONFIG_CLIENTS_OPTIONAL };
 /* The status for what is not stored and cannot be had now. */
 enum config_miss_status { CONFIG_MISS_503, CONFIG_MISS_404, CONFIG_MISS_429 };
@@ -106,6 +107,9 @@ struct config {
             size_t rule_count;
             int64_t remember_ms;
             unsigned failures; /* a minute and address */
+            enum config_pull_secrets pull_secrets;
+            int64_t pull_secrets_ttl_ms;
+            int64_t pull_secrets_stale_for_ms;
         } auth;
         struct config_list trusted_proxies; /* "10.0.0.0/8", "fd00::/8", "192.0.2.1" */
         unsigned threads;

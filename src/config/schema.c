@@ -228,6 +228,11 @@ static const struct schema_item tls_items[] = {
             "it."},
     {NULL}};
 
+static const char *const pull_secrets[] = {[CONFIG_PULL_SECRETS_TLS] = "tls",
+                                           [CONFIG_PULL_SECRETS_ALWAYS] = "always",
+                                           [CONFIG_PULL_SECRETS_OFF] = "off",
+                                           NULL};
+
 #define AUTH_RULE_AT(field) .offset = offsetof(struct config_auth_rule, field)
 
 static const struct schema_item auth_rule_items[] = {
@@ -260,6 +265,17 @@ static const struct schema_item auth_items[] = {
             "is remembered is a hash that is keyed by chance."},
     {"failures", SCHEMA_COUNT, AT(server.auth.failures), .min = 1, .max = 1000000, .fallback = "10", .restart = true,
      .doc = "Logins in a minute that may fail from one address; then it is told 429 until some time has passed."},
+    {"pull_secrets", SCHEMA_CHOICE, AT(server.auth.pull_secrets), .choices = pull_secrets, .fallback = "tls",
+     .restart = true,
+     .doc = "Where clients do not log in here: whether who asks for a private repository is asked for his own account "
+            "at the registry, as containerd sends the `imagePullSecrets` of a pod. The registry is asked whether it "
+            "may pull, and who may there may here. The content comes by the account of `registries.NAME`. `tls`: over "
+            "TLS only, or through a trusted proxy that says so; `always`: also in plain text, which anybody on the way "
+            "can read."},
+    {"pull_secrets_ttl", SCHEMA_DURATION, AT(server.auth.pull_secrets_ttl_ms), .min = 0, .max = DAY, .fallback = "5m",
+     .doc = "For how long the registry's word counts that an account may pull. The account itself is not kept."},
+    {"pull_secrets_stale_for", SCHEMA_DURATION, AT(server.auth.pull_secrets_stale_for_ms), .min = 0, .max = 30 * DAY,
+     .fallback = "12h", .doc = "For how long it counts while the registry does not answer."},
     {NULL}};
 
 static const struct schema_item server_items[] = {
@@ -562,5 +578,6 @@ _Static_assert(sizeof(enum config_log_level) == sizeof(unsigned) &&
                    sizeof(enum config_log_format) == sizeof(unsigned) &&
                    sizeof(enum config_miss_status) == sizeof(unsigned) &&
                    sizeof(enum config_tls_version) == sizeof(unsigned) &&
-                   sizeof(enum config_client_certificates) == sizeof(unsigned),
+                   sizeof(enum config_client_certificates) == sizeof(unsigned) &&
+                   sizeof(enum config_pull_secrets) == sizeof(unsigned),
                "a CHOICE is stored as unsigned");

@@ -58,6 +58,8 @@ static int start_parts(struct mirror *m)
     if (r == 0)
         r = visibilities_create(m->store, m->keeper, &m->visibilities);
     if (r == 0)
+        r = guests_create(&m->guests);
+    if (r == 0)
         r = recent_create(&m->recent);
     if (r < 0)
         return r;
@@ -147,6 +149,7 @@ void mirror_stop(struct mirror *m)
     flights_destroy(m->flights);
     questions_destroy(m->questions);
     recent_destroy(m->recent);
+    guests_destroy(m->guests);
     visibilities_destroy(m->visibilities);
     privacy_destroy(m->privacy);
     pointers_destroy(m->pointers);

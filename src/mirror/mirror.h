@@ -45,6 +45,8 @@ struct mirror_request {
     const char *artifact_type; /* referrers: filter, decoded, or NULL */
     int64_t page_size;         /* tags: `n`, or -1 */
     const char *last;          /* tags: `last`, decoded, or NULL */
+    const char *login;         /* "Basic …": the client's own account at the upstream, or NULL; it is not kept */
+    const char *login_key;     /* a hash that stands for it, with `login` */
     bool only_if_cached;       /* what is stored or already on its way, or 504: no upstream is asked for it */
     struct mirror_waiter waiter;
 };
@@ -66,6 +68,7 @@ struct mirror_answer {
     const char *warning;       /* value of a Warning header, or NULL */
     const char *error_code;    /* OCI error code ("MANIFEST_UNKNOWN"), or NULL */
     const char *error_message; /* plain words */
+    bool hidden;               /* a 404: private, and not shown by whatever `login` there was */
     int retry_after_s;         /* for a Retry-After header, or -1 */
 };
 

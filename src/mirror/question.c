@@ -8,11 +8,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const kind_names[] = {"tag", "manifest", "size", "tags", "referrers", "public"};
+static const char *const kind_names[] = {"tag", "manifest", "size", "tags", "referrers", "login", "public"};
 
 void question_key(const struct question_target *t, char *key)
 {
-    (void)snprintf(key, RECENT_KEY_MAX, "%s %s/%s:%s", kind_names[t->kind], t->registry, t->repository, t->reference);
+    /* The hash before what may be cut off: accounts must not share an answer. */
+    (void)snprintf(key, RECENT_KEY_MAX, "%s%s %s/%s:%s", kind_names[t->kind], t->login_key ? t->login_key : "",
+                   t->registry, t->repository, t->reference);
 }
 
 int questions_create(const struct questions_needs *needs, struct questions **ret_questions)
@@ -52,6 +54,9 @@ void question_unref(struct question *q)
     buf_finish(&q->body);
     buf_finish(&q->query);
     buf_finish(&q->next);
+    if (q->login)
+        explicit_bzero(q->login, strlen(q->login));
+    free(q->login);
     free(q->registry);
     free(q->repository);
     free(q->reference);
@@ -168,6 +173,7 @@ void question_ask(struct question *q, int64_t delay_ms)
         .head = q->step == STEP_HEAD || q->step == STEP_FALLBACK,
         .class = q->is_revalidation ? UPSTREAM_REVALIDATION : UPSTREAM_LIVE,
         .anonymous = q->kind == QUESTION_PUBLIC,
+        .login = q->login,
         .avoid = q->avoid,
         .delay_ms = delay_ms,
         .callbacks = &callbacks,
@@ -203,12 +209,13 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->registry = strdup(t->registry);
     q->repository = strdup(t->repository);
     q->reference = strdup(t->reference);
+    q->login = t->login ? strdup(t->login) : NULL;
     bool is_list = t->kind == QUESTION_TAGS_LIST || t->kind == QUESTION_REFERRERS;
-    bool asks_pages = is_list || (t->kind == QUESTION_PUBLIC && !*t->reference);
+    bool asks_pages = is_list || ((t->kind == QUESTION_PUBLIC || t->kind == QUESTION_LOGIN) && !*t->reference);
     q->step = asks_pages ? STEP_PAGES : t->kind == QUESTION_MANIFEST ? STEP_GET : STEP_HEAD;
     int r = is_list ? listing_create(&q->listing) : 0;
     gate_init(&q->gate, qs->needs.gates);
-    if (r < 0 || !q->registry || !q->repository || !q->reference) {
+    if (r < 0 || !q->registry || !q->repository || !q->reference || (t->login && !q->login)) {
         q->refs = 1;
         question_unref(q);
         return -ENOMEM;

@@ -28,6 +28,7 @@ enum question_kind {
     QUESTION_SIZE,      /* HEAD of a blob */
     QUESTION_TAGS_LIST, /* reference is "" */
     QUESTION_REFERRERS, /* reference is a digest */
+    QUESTION_LOGIN,     /* may the account `login` see the repository? reference as of QUESTION_PUBLIC */
     QUESTION_PUBLIC,    /* may everybody see the repository? reference as for the object that is wanted of it */
 };
 
@@ -47,7 +48,9 @@ struct questions_needs {
 struct question_target {
     enum question_kind kind;
     const char *registry, *repository, *reference;
-    bool of_blob;                     /* QUESTION_PUBLIC: the reference is a blob's */
+    const char *login;                /* QUESTION_LOGIN: the account, "Basic …", wiped when it is answered */
+    const char *login_key;            /* and the hash that stands for it in keys */
+    bool of_blob;                     /* QUESTION_PUBLIC, QUESTION_LOGIN: the reference is a blob's */
     bool is_revalidation;             /* somebody has something to serve already */
     bool is_private;                  /* what comes is for this repository only */
     bool has_others;                  /* the registry has more than one source */

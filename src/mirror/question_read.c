@@ -346,12 +346,12 @@ static void read_fallback(struct question *q)
 }
 
 /* An anonymous look at the repository. That something is not there says nothing about who may see the rest. */
-static void read_public(struct question *q)
+static void read_seen(struct question *q)
 {
     struct visibilities *v = q->all->needs.visibilities;
-    if (q->result.error == 0)
+    if (q->result.error == 0 && q->kind == QUESTION_PUBLIC)
         visibility_note(v, q->registry, q->repository, VISIBILITY_PUBLIC);
-    else if (q->result.error == -EACCES)
+    else if (q->result.error == -EACCES && q->kind == QUESTION_PUBLIC)
         visibility_note(v, q->registry, q->repository, VISIBILITY_PRIVATE);
     if (q->result.error)
         fail_as_upstream(q);
@@ -374,8 +374,8 @@ void question_read(struct work *work)
         question_ask(q, QUESTION_PAUSE_MS * q->attempts + clock_monotonic_ms() % QUESTION_PAUSE_MS);
         return;
     }
-    if (q->kind == QUESTION_PUBLIC) {
-        read_public(q);
+    if (q->kind == QUESTION_PUBLIC || q->kind == QUESTION_LOGIN) {
+        read_seen(q);
         return;
     }
     if (q->wrong && q->result.error && q->result.source == UINT_MAX) { /* nobody else is left */

@@ -35,7 +35,7 @@ struct question {
     atomic_uint requests;
     /* set at create */
     enum question_kind kind;
-    char *registry, *repository, *reference;
+    char *registry, *repository, *reference, *login;
     bool of_blob, is_revalidation, is_private, has_others;
     unsigned prefetch;
     struct flight_rules flight_rules;

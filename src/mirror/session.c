@@ -43,6 +43,7 @@ static int answer_trouble(struct mirror_session *s)
         .error_code = s->trouble.code,
         .error_message = s->trouble.message,
         .retry_after_s = s->trouble.retry_after_s,
+        .hidden = s->hidden,
     };
     s->answered = true;
     return 0;
@@ -100,6 +101,8 @@ static int read_names(struct mirror_session *s, const struct mirror_request *req
         .segments = config->segments.count,
         .segments_min = config->segments.min_size,
     };
+    s->guest_ttl_ms = config->server.auth.pull_secrets_ttl_ms;
+    s->guest_stale_for_ms = config->server.auth.pull_secrets_stale_for_ms;
     return 0;
 }
 
@@ -118,6 +121,8 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     s->fd = -1;
     s->body = BUF_INIT(LIMIT_DOCUMENT);
     s->link = BUF_INIT(4 * KIB);
+    if (request->login && (!(s->login = strdup(request->login)) || !(s->login_key = strdup(request->login_key))))
+        return -ENOMEM;
     if ((request->artifact_type && !(s->artifact_type = strdup(request->artifact_type))) ||
         (request->last && !(s->last = strdup(request->last))))
         return -ENOMEM;
@@ -218,5 +223,9 @@ void mirror_close(struct mirror_session *s)
     buf_finish(&s->link);
     free(s->artifact_type);
     free(s->last);
+    if (s->login)
+        explicit_bzero(s->login, strlen(s->login));
+    free(s->login);
+    free(s->login_key);
     free(s);
 }

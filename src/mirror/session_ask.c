@@ -94,13 +94,16 @@ static int join_question(struct mirror_session *s, const struct question_target 
  */
 int session_ask(struct mirror_session *s, enum question_kind kind, const char *reference, int64_t until, bool holds)
 {
+    const bool is_about_seeing = kind == QUESTION_PUBLIC || kind == QUESTION_LOGIN;
     const struct question_target target = {
         .kind = kind,
         .registry = s->registry,
         .repository = s->repository,
         .reference = reference,
-        .of_blob = kind == QUESTION_PUBLIC && s->object == MIRROR_BLOB,
-        .is_revalidation = !holds && kind != QUESTION_PUBLIC,
+        .login = kind == QUESTION_LOGIN ? s->login : NULL,
+        .login_key = kind == QUESTION_LOGIN ? s->login_key : NULL,
+        .of_blob = is_about_seeing && s->object == MIRROR_BLOB,
+        .is_revalidation = !holds && !is_about_seeing,
         .is_private = s->is_private,
         .has_others = s->has_others,
         .prefetch = s->head ? 0 : s->prefetch,

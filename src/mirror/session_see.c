@@ -1,5 +1,6 @@
 #include "mirror/session_state.h"
 
+#include "base/clock.h"
 #include "upstream/upstream.h"
 
 #include <errno.h>
@@ -14,6 +15,37 @@ static bool may_be_private(struct mirror_session *s)
             visibility_get(m->visibilities, s->registry, s->repository, &fresh) == VISIBILITY_PRIVATE);
 }
 
+/* It is private: may the client see it by an account of his own? 0, MIRROR_WAIT, or s->failure. */
+static int greet(struct mirror_session *s)
+{
+    struct guests *guests = s->mirror->guests;
+    const struct guest who = {.registry = s->registry, .repository = s->repository, .login = s->login_key};
+    int64_t age;
+    if (!s->login) {
+        s->hidden = true;
+        return session_fail(s, -EACCES, "private, and not open to everybody here (registries.NAME.open)");
+    }
+    bool known = guests_know(guests, &who, clock_monotonic_ms(), &age);
+    if (known && age < s->guest_ttl_ms && !s->greeting)
+        return 0;
+    s->greeting = true;
+    int r = session_ask(s, QUESTION_LOGIN, s->reference, s->deadline, !known);
+    if (r == MIRROR_WAIT || r == -ECANCELED)
+        return r;
+    if (r == 0) {
+        session_leave_question(s);
+        guests_welcome(guests, &who, clock_monotonic_ms());
+        return 0;
+    }
+    if (known && failure_is_passing(&s->failure) && age < s->guest_stale_for_ms)
+        return 0;
+    if (r == -EACCES) {
+        guests_forget(guests, &who);
+        s->hidden = true;
+    }
+    return r;
+}
+
 /* May the repository be seen, and is what it holds everybody's? 0, MIRROR_WAIT, or s->failure. */
 int session_see(struct mirror_session *s)
 {
@@ -21,7 +53,7 @@ int session_see(struct mirror_session *s)
     bool fresh;
     if (s->seen)
         return 0;
-    if (may_be_private(s)) {
+    if (!s->greeting && may_be_private(s)) {
         enum visibility v = visibility_get(m->visibilities, s->registry, s->repository, &fresh);
         if (!fresh || s->question) {
             int r = session_ask(s, QUESTION_PUBLIC, s->reference, s->deadline, v == VISIBILITY_UNKNOWN && !s->is_open);
@@ -35,8 +67,11 @@ int session_see(struct mirror_session *s)
                 return r; /* nobody knows: then nobody sees it */
         }
         s->is_private = v != VISIBILITY_PUBLIC;
-        if (s->is_private && !s->is_open)
-            return session_fail(s, -EACCES, "private, and not open to everybody here (registries.NAME.open)");
+    }
+    if (s->is_private && !s->is_open) {
+        int r = greet(s);
+        if (r != 0)
+            return r;
     }
     s->seen = true;
     return 0;

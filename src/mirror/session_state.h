@@ -38,6 +38,8 @@ struct mirror_session {
     enum config_miss_status miss_status;
     char registry[LIMIT_NAME + 1], repository[LIMIT_NAME + 1], reference[DIGEST_TEXT_MAX];
     char *artifact_type, *last;
+    char *login, *login_key; /* the client's own account, or NULL; wiped at the end */
+    int64_t guest_ttl_ms, guest_stale_for_ms;
 
     /* what it holds */
     struct question *question;
@@ -53,6 +55,8 @@ struct mirror_session {
     int fd;
     bool seen;       /* the repository may be seen */
     bool is_private; /* but not by everybody */
+    bool greeting;   /* s->question is whether by the client's own account */
+    bool hidden;     /* which has shown nothing, or is none */
     struct pointer pointer;
     bool resolved; /* the pointer is what the tag stands for */
     bool proving;  /* s->question is whether */

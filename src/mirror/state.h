@@ -7,6 +7,7 @@
 #include "mirror/evictor.h"
 #include "mirror/flight.h"
 #include "mirror/gate.h"
+#include "mirror/guests.h"
 #include "mirror/keeper.h"
 #include "mirror/library.h"
 #include "mirror/mirror.h"
@@ -36,6 +37,7 @@ struct mirror {
     struct pointers *pointers;
     struct privacy *privacy;
     struct visibilities *visibilities;
+    struct guests *guests;
     struct recent *recent;
     struct questions *questions;
     struct flights *flights;

@@ -235,9 +235,3 @@ bool auth_allows(const struct auth *a, const struct identity *identity, const ch
     *ret_private = private;
     return allowed || (a->config->server.auth.rule_count == 0 && *identity->user);
 }
-
-const char *auth_challenge(const struct auth *a)
-{
-    (void)a;
-    return "Basic realm=\"entrepot\", charset=\"UTF-8\"";
-}

@@ -52,7 +52,5 @@ void identity_finish(struct identity *identity);
 /* Whether some rule lets him pull there; *ret_private: also what only the registry's accounts may see. */
 bool auth_allows(const struct auth *a, const struct identity *identity, const char *registry, const char *repository,
                  bool *ret_private);
-/* The value of a WWW-Authenticate field. */
-const char *auth_challenge(const struct auth *a);
 
 AUTO_DEFINE(struct auth, auth_destroy);

@@ -14,14 +14,16 @@
 struct auth;
 struct config;
 struct mirror;
+struct pull_secrets;
 
 struct door {
     /* set at init */
     const struct config *config;
     struct mirror *mirror;
-    struct auth *auth; /* NULL: everybody may pull; set before the first request */
-    char hsts[40];     /* value of Strict-Transport-Security, or "" */
-    uint32_t boot;     /* first half of request ids: random, so that two runs do not share them */
+    struct pull_secrets *pull_secrets; /* NULL: none are taken; likewise */
+    struct auth *auth;                 /* NULL: everybody may pull; set before the first request */
+    char hsts[40];                     /* value of Strict-Transport-Security, or "" */
+    uint32_t boot;                     /* first half of request ids: random, so that two runs do not share them */
 
     /* any thread */
     _Atomic uint32_t ids;

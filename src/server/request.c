@@ -153,6 +153,8 @@ static int open_session(struct request *r)
         .page_size = r->route.page_size,
         .last = r->route.last,
         .only_if_cached = is_only_if_cached(r),
+        .login = r->secret.login,
+        .login_key = r->secret.key,
         .waiter = {.suspend = suspend, .wake = wake, .arg = r},
     };
     return mirror_open(r->door->mirror, &request, &r->session);
@@ -199,6 +201,20 @@ static const struct route_refusal *check_rules(struct request *r)
     return NULL;
 }
 
+/* What is private is shown to whom the upstream shows it: so he is asked for his account there. */
+static enum MHD_Result ask_for_secret(struct request *r)
+{
+    static const struct route_refusal none = {401, "UNAUTHORIZED", "private: log in as at the registry itself"};
+    static const struct route_refusal refused = {401, "UNAUTHORIZED", "the registry does not show this to the account"};
+    static const struct route_refusal slow = {429, "TOOMANYREQUESTS", "too many refused accounts from this address"};
+    if (r->secret.retry_after_s > 0)
+        return reply_refusal(r, &slow);
+    if (!r->secret.login)
+        return reply_refusal(r, &none);
+    pull_secrets_note_refusal(r->door->pull_secrets, &r->secret, r->forwarded.address);
+    return reply_refusal(r, &refused);
+}
+
 static enum MHD_Result answer(struct request *r)
 {
     static const struct route_refusal log_in = {401, "UNAUTHORIZED", "log in"};
@@ -215,6 +231,11 @@ static enum MHD_Result answer(struct request *r)
     if (r->route.kind == ROUTE_PING)
         return r->door->auth && is_anonymous(r) ? reply_refusal(r, &log_in) : reply_ping(r);
     if (!r->session) {
+        if (r->door->pull_secrets)
+            pull_secrets_take(r->door->pull_secrets, request_header(r, MHD_HTTP_HEADER_AUTHORIZATION),
+                              r->forwarded.address, r->secure, &r->secret);
+        if (r->secret.retry_after_s > 0)
+            r->secret.login = NULL;
         if (open_session(r) < 0)
             return MHD_NO;
         const struct route_refusal *refusal = check_rules(r);
@@ -224,7 +245,7 @@ static enum MHD_Result answer(struct request *r)
     struct mirror_answer a;
     if (mirror_step(r->session, &a) == MIRROR_WAIT)
         return MHD_YES; /* suspended: anything but MHD_YES would be a use after free */
-    return reply_answer(r, &a);
+    return a.hidden && r->secret.offered ? ask_for_secret(r) : reply_answer(r, &a);
 }
 
 enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, const char *path, const char *method,

@@ -23,6 +23,7 @@
 #include "server/door.h"
 #include "server/forwarded.h"
 #include "server/multipart.h"
+#include "server/pull_secrets.h"
 #include "server/route.h"
 
 #include <microhttpd.h>
@@ -54,6 +55,7 @@ struct request {
 
     struct identity identity;
     bool identified;
+    struct pull_secret secret;      /* a client's own account at the upstream */
     struct mirror_session *session; /* NULL until the mirror was asked */
     bool waited;                    /* was suspended since there was progress */
 

@@ -253,6 +253,7 @@ static void destroy(struct server *s)
     for (unsigned i = 0; i < POOLS; i++)
         stop_pool(&s->pools[i]);
     auth_destroy(s->door.auth);
+    pull_secrets_destroy(s->door.pull_secrets);
     tls_destroy(s->tls);
     door_finish(&s->door);
     free(s->watched);
@@ -263,6 +264,8 @@ static int start(struct server *s, struct buf *error)
 {
     const struct config *config = s->config;
     int r = auth_create(config, &s->door.auth, error);
+    if (r == 0)
+        r = pull_secrets_create(config, &s->door.pull_secrets);
     if (r == 0 && config->server.listen.count > 0)
         r = create_pool(s, &s->pools[PLAIN], &config->server.listen, error);
     if (r == 0 && config->server.tls.listen.count > 0) {

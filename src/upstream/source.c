@@ -197,6 +197,14 @@ static int join_ledger(struct source *s)
     return s->health && s->accounts[0] && s->accounts[1] ? 0 : -ENOMEM;
 }
 
+static int create_grants(struct source *s)
+{
+    for (int i = 0; i < 2; i++)
+        if (!(s->grants[i] = grants_create()))
+            return -ENOMEM;
+    return 0;
+}
+
 int source_create(const struct source_needs *needs, const struct config_registry *registry,
                   const struct config_source *source, struct source **ret_source)
 {
@@ -208,6 +216,7 @@ int source_create(const struct source_needs *needs, const struct config_registry
     s->allow_private = source->allow_private;
     s->sibling = source->sibling;
     s->tags = source->tags;
+    s->home = strcmp(registry->url, source->url) == 0;
     set_limits(s, needs->config);
     int r = copy_names(s, registry, source, needs->hop);
     if (r == 0)
@@ -225,11 +234,66 @@ int source_create(const struct source_needs *needs, const struct config_registry
         r = join_ledger(s);
     if (r < 0)
         return r;
-    for (int i = 0; i < 2; i++)
-        if (!(s->grants[i] = grants_create()))
-            return -ENOMEM;
-    *ret_source = TAKE_PTR(s);
-    return 0;
+    r = create_grants(s);
+    if (r == 0)
+        *ret_source = TAKE_PTR(s);
+    return r;
+}
+
+static size_t count_texts(char *const *texts)
+{
+    size_t n = 0;
+    while (texts[n])
+        n++;
+    return n;
+}
+
+static int copy_texts(struct source *s, const struct source *from)
+{
+    const struct config_list hosts = {.items = from->auth_hosts, .count = count_texts(from->auth_hosts)};
+    int r = duplicate(from->registry, &s->registry);
+    if (r == 0)
+        r = duplicate(from->name, &s->name);
+    if (r == 0)
+        r = duplicate(from->prefix, &s->prefix);
+    if (r == 0)
+        r = duplicate(from->hop, &s->hop);
+    if (r == 0)
+        r = duplicate(from->ca, &s->ca);
+    if (r == 0)
+        r = duplicate(from->no_proxy, &s->no_proxy);
+    for (int i = 0; r == 0 && i < 2; i++)
+        r = duplicate(from->proxy[i], &s->proxy[i]);
+    return r == 0 ? copy_list(&hosts, &s->auth_hosts) : r;
+}
+
+int source_with_login(const struct source *from, const char *login, struct source **ret_source)
+{
+    AUTO(auto_source_unref) struct source *s = calloc(1, sizeof(*s));
+    if (!s)
+        return -ENOMEM;
+    s->references = 1;
+    s->ledger = from->ledger;
+    s->allow_private = from->allow_private;
+    s->tags = from->tags;
+    s->home = from->home;
+    s->ca_len = from->ca_len;
+    s->connect_timeout_ms = from->connect_timeout_ms;
+    s->header_timeout_ms = from->header_timeout_ms;
+    s->stall_timeout_ms = from->stall_timeout_ms;
+    s->max_connections = from->max_connections;
+    int r = copy_texts(s, from);
+    if (r == 0)
+        r = url_parse(from->url.text, &s->url);
+    if (r == 0)
+        r = duplicate(login, &s->basic);
+    if (r == 0)
+        r = join_ledger(s);
+    if (r == 0)
+        r = create_grants(s);
+    if (r == 0)
+        *ret_source = TAKE_PTR(s);
+    return r;
 }
 
 struct source *source_ref(struct source *s)

@@ -29,6 +29,7 @@ struct source {
     char *prefix;   /* before the repository; "" */
     char *account;  /* the user's name, for people; "": anonymous */
     bool sibling, tags;
+    bool home;   /* it is the registry's own host */
     char *hop;   /* who we are to a sibling */
     char *basic; /* the account, as the value of an Authorization field; NULL: anonymous */
     char *ca;    /* PEM: the system's and the source's own; NULL: libcurl's default */
@@ -63,6 +64,8 @@ struct source_needs {
  * -ENOMEM, -EINVAL: the URL. */
 MUST_CHECK int source_create(const struct source_needs *needs, const struct config_registry *registry,
                              const struct config_source *source, struct source **ret_source);
+/* The same, with another account ("Basic …"). What it learns goes with it. -ENOMEM. */
+MUST_CHECK int source_with_login(const struct source *s, const char *login, struct source **ret_source);
 struct source *source_ref(struct source *s);
 void source_unref(struct source *s); /* accepts NULL */
 

@@ -39,6 +39,29 @@ int sources_create(const struct source_needs *needs, const struct config_registr
     return 0;
 }
 
+int sources_with_login(const struct sources *from, const char *login, struct sources **ret_sources)
+{
+    size_t i = 0;
+    while (i < from->count && (!from->items[i]->home || from->items[i]->sibling))
+        i++;
+    if (i == from->count)
+        return -EPERM;
+    AUTO(auto_sources_unref) struct sources *s = calloc(1, sizeof(*s) + sizeof(s->items[0]));
+    if (!s)
+        return -ENOMEM;
+    s->references = 1;
+    s->policy = from->policy;
+    s->registry = strdup(from->registry);
+    if (!s->registry)
+        return -ENOMEM;
+    int r = source_with_login(from->items[i], login, &s->items[0]);
+    if (r < 0)
+        return r;
+    s->count = 1;
+    *ret_sources = TAKE_PTR(s);
+    return 0;
+}
+
 struct sources *sources_ref(struct sources *s)
 {
     (void)__atomic_add_fetch(&s->references, 1, __ATOMIC_RELAXED);

@@ -24,6 +24,8 @@ struct sources {
 
 MUST_CHECK int sources_create(const struct source_needs *needs, const struct config_registry *registry,
                               struct sources **ret_sources);
+/* The registry's own host alone, with another account ("Basic …"). -EPERM: it is none of them. -ENOMEM. */
+MUST_CHECK int sources_with_login(const struct sources *s, const char *login, struct sources **ret_sources);
 struct sources *sources_ref(struct sources *s);
 void sources_unref(struct sources *s); /* accepts NULL */
 bool sources_have_accounts(const struct sources *s);

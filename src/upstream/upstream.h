@@ -101,7 +101,10 @@ struct upstream_job {
     const char *query;     /* already encoded, without `?`, or NULL: "n=100&last=x" */
     bool head;             /* HEAD instead of GET */
     enum upstream_class class;
-    bool anonymous;   /* as the public would ask: no account is shown */
+    bool anonymous; /* as the public would ask: no account is shown */
+    /* "Basic …": with this account instead of any of ours. It is shown to the registry's own host alone, and to nobody
+     * else's. NULL: as configured. */
+    const char *login;
     uint32_t avoid;   /* bit i: not source i, unless nobody else is there */
     uint64_t offset;  /* with `length`: this part of it, by Range; the answer may be all of it (200) */
     uint64_t length;  /* 0: to the end */
@@ -116,7 +119,7 @@ struct upstream_job {
  * ("FILE: why"), and its registry is asked anonymously, or with the system's CAs only. */
 MUST_CHECK int upstream_start(const struct config *config, struct buf *errors, struct upstream **ret_upstream);
 /* Any thread. 0: on_done will come. -ECANCELED: stopping. -ENOMEM. -EINVAL: no such registry, or a repository,
- * reference or query that is no part of a URL. */
+ * reference or query that is no part of a URL. -EPERM: no source may be told the login. */
 MUST_CHECK int upstream_submit(struct upstream *u, const struct upstream_job *job);
 /* Any thread but the upstream's. New jobs use the new configuration and freshly read credentials; running ones end as
  * they began. Returns when the old configuration is no longer referred to. */

@@ -36,6 +36,9 @@ static const struct family families[] = {
     [METRIC_CONNECTIONS] = {"entrepot_connections", GAUGE, .help = "Clients' open connections."},
     [METRIC_CONNECTIONS_LIMIT] = {"entrepot_connections_limit", GAUGE,
                                   .help = "How many there may be: server.max_connections."},
+    [METRIC_CONNECTIONS_REFUSED] = {"entrepot_connections_refused_total", COUNTER,
+                                    .help = "Connections of clients that had as many as they may: "
+                                            "server.limits.connections_per_client."},
     [METRIC_TLS_EXPIRY] = {"entrepot_tls_certificate_expiry_timestamp_seconds", GAUGE, SECONDS,
                            .labels = {"certificate"},
                            .help = "When the certificate that is shown to clients expires, since 1970, by its file."},

@@ -22,6 +22,7 @@ enum metric {
     METRIC_START_TIME,           /* none */
     METRIC_CONNECTIONS,          /* none */
     METRIC_CONNECTIONS_LIMIT,    /* none */
+    METRIC_CONNECTIONS_REFUSED,  /* none */
     METRIC_TLS_EXPIRY,           /* certificate */
     METRIC_TLS_RELOAD_SUCCESS,   /* none */
     METRIC_AUTH_RELOAD_SUCCESS,  /* none */

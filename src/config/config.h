@@ -111,6 +111,11 @@ struct config {
             int64_t pull_secrets_ttl_ms;
             int64_t pull_secrets_stale_for_ms;
         } auth;
+        struct {
+            unsigned requests_per_second; /* of one address; 0: any number */
+            unsigned request_burst;
+            unsigned connections_per_client; /* 0: any number */
+        } limits;
         struct config_list trusted_proxies; /* "10.0.0.0/8", "fd00::/8", "192.0.2.1" */
         unsigned threads;
         unsigned max_connections;

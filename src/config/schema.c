@@ -278,6 +278,21 @@ static const struct schema_item auth_items[] = {
      .fallback = "12h", .doc = "For how long it counts while the registry does not answer."},
     {NULL}};
 
+static const struct schema_item limits_items[] = {
+    {"requests_per_second", SCHEMA_COUNT, AT(server.limits.requests_per_second), .min = 0, .max = 1000000,
+     .fallback = "0", .restart = true,
+     .doc = "Requests of one address in a second, over time; what is more is told 429 with `Retry-After`. Of IPv6, a "
+            "network of 64 bits is one address; behind trusted proxies it is the client's. 0: as many as there are."},
+    {"request_burst", SCHEMA_COUNT, AT(server.limits.request_burst), .min = 1, .max = 1000000, .fallback = "1000",
+     .restart = true,
+     .doc = "And as many of them at once, after a while of silence: an image is some dozens of requests, a node that "
+            "starts pulls many."},
+    {"connections_per_client", SCHEMA_COUNT, AT(server.limits.connections_per_client), .min = 0, .max = 1000000,
+     .fallback = "0", .restart = true,
+     .doc = "Connections of one address at once; what is more is closed at once. Trusted proxies are not counted. 0: "
+            "as many as `max_connections` allows."},
+    {NULL}};
+
 static const struct schema_item server_items[] = {
     {"listen", SCHEMA_TEXTS, AT(server.listen), .max = 16, .fallback = "127.0.0.1:5000", .check = address_check_listen,
      .restart = true,
@@ -285,6 +300,8 @@ static const struct schema_item server_items[] = {
             "is every IPv4 address of the machine; port 0 is any that is free, and the log says which."},
     {"tls", SCHEMA_SECTION, .items = tls_items, .doc = "The same, encrypted."},
     {"auth", SCHEMA_SECTION, .items = auth_items, .doc = "Who may pull. Everybody who reaches it, by default."},
+    {"limits", SCHEMA_SECTION, .items = limits_items,
+     .doc = "What one client may do. None of it is limited by default."},
     {"trusted_proxies", SCHEMA_TEXTS, AT(server.trusted_proxies), .max = 64, .check = address_check_network,
      .restart = true,
      .doc = "Addresses and networks (`10.0.0.0/8`) of proxies and tunnels before this mirror. Theirs are the only "

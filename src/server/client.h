@@ -17,6 +17,8 @@ struct client {
     struct tls_peer peer;
 };
 
+/* "" where it has none. */
+void client_address(const struct sockaddr *address, char text[INET6_ADDRSTRLEN]);
 /* `tls` is NULL for a connection without. NULL: no memory. */
 struct client *client_create(struct MHD_Connection *connection, struct tls *tls);
 void client_destroy(struct client *c); /* accepts NULL */

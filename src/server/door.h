@@ -14,6 +14,7 @@
 struct auth;
 struct config;
 struct mirror;
+struct patience;
 struct pull_secrets;
 
 struct door {
@@ -21,6 +22,7 @@ struct door {
     const struct config *config;
     struct mirror *mirror;
     struct pull_secrets *pull_secrets; /* NULL: none are taken; likewise */
+    struct patience *requests;         /* NULL: as many as there are; likewise */
     struct auth *auth;                 /* NULL: everybody may pull; set before the first request */
     char hsts[40];                     /* value of Strict-Transport-Security, or "" */
     uint32_t boot;                     /* first half of request ids: random, so that two runs do not share them */

@@ -220,7 +220,7 @@ enum MHD_Result reply_refusal(struct request *r, const struct route_refusal *ref
     if (response && refusal->status == MHD_HTTP_UNAUTHORIZED)
         add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"entrepot\", charset=\"UTF-8\"");
     if (response && refusal->status == MHD_HTTP_TOO_MANY_REQUESTS)
-        add_retry_after(response, r->identity.retry_after_s + r->secret.retry_after_s);
+        add_retry_after(response, r->retry_after_s + r->identity.retry_after_s + r->secret.retry_after_s);
     return queue(r, refusal->status, response);
 }
 

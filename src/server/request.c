@@ -8,6 +8,7 @@
 #include "mirror/mirror.h"
 #include "server/client.h"
 #include "server/conditional.h"
+#include "server/patience.h"
 #include "server/reply.h"
 
 #include <poll.h>
@@ -160,6 +161,13 @@ static int open_session(struct request *r)
     return mirror_open(r->door->mirror, &request, &r->session);
 }
 
+static void count_against_limit(struct request *r)
+{
+    struct patience *p = r->door->requests;
+    int64_t wait_ms = p ? patience_ask(p, r->forwarded.address, clock_monotonic_ms(), /* take= */ true) : 0;
+    r->retry_after_s = (int)((wait_ms + CLOCK_SECOND - 1) / CLOCK_SECOND);
+}
+
 /* AUTH_KNOWN: the way is free. AUTH_WAITS: suspended. Else *ret_result is what came of the refusal. */
 static enum auth_verdict identify_user(struct request *r, enum MHD_Result *ret_result)
 {
@@ -218,7 +226,10 @@ static enum MHD_Result ask_for_secret(struct request *r)
 static enum MHD_Result answer(struct request *r)
 {
     static const struct route_refusal log_in = {401, "UNAUTHORIZED", "log in"};
+    static const struct route_refusal too_many = {429, "TOOMANYREQUESTS", "too many requests from this address"};
     enum MHD_Result result;
+    if (r->retry_after_s > 0)
+        return reply_refusal(r, &too_many);
     if (r->verdict != ROUTE_OK)
         return reply_refusal(r, route_refusal(r->verdict));
     if (r->waited && request_abandoned(r))
@@ -263,6 +274,7 @@ enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, con
         r->path = path;
         r->method = method;
         identify(r);
+        count_against_limit(r);
         r->verdict = route_parse(method, r->target, &r->route);
         /* Who waits for leave to send something is told at once; the connection ends with it. All other answers have
          * to come with the last call, lest libmicrohttpd close the connection after them. */

@@ -47,6 +47,7 @@ struct request {
     /* set when the headers are there */
     bool parsed;
     struct forwarded forwarded; /* who the client is, behind proxies too */
+    int retry_after_s;          /* > 0: too many requests came from there */
     bool secure;                /* its way to here begins with TLS */
     enum route_verdict verdict;
     struct route route;

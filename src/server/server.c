@@ -7,8 +7,11 @@
 #include "mirror/mirror.h"
 #include "server/auth.h"
 #include "server/client.h"
+#include "server/crowd.h"
 #include "server/door.h"
 #include "server/listener.h"
+#include "server/patience.h"
+#include "server/pull_secrets.h"
 #include "server/request.h"
 #include "server/tls.h"
 #include "server/watch.h"
@@ -64,6 +67,7 @@ struct server {
     const struct config *config;
     struct door door;
     struct tls *tls;
+    struct crowd *crowd; /* NULL: connections are not counted by client */
     struct watch *watch;
     const char **watched; /* the names of the files */
     struct pool pools[POOLS];
@@ -84,6 +88,23 @@ static void drain_socket(struct MHD_Connection *connection)
     }
 }
 
+/* Those of trusted proxies are of many clients. */
+static bool is_counted(const struct server *s, const struct sockaddr *address, char text[INET6_ADDRSTRLEN])
+{
+    if (!s->crowd)
+        return false;
+    client_address(address, text);
+    return !config_has_address(&s->config->server.trusted_proxies, text);
+}
+
+static void leave_crowd(struct server *s, struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    char text[INET6_ADDRSTRLEN];
+    if (info && is_counted(s, info->client_addr, text))
+        crowd_leave(s->crowd, text);
+}
+
 /* MHD_OPTION_NOTIFY_CONNECTION */
 static void notify_connection(void *cls, struct MHD_Connection *connection, void **context,
                               enum MHD_ConnectionNotificationCode what)
@@ -94,6 +115,7 @@ static void notify_connection(void *cls, struct MHD_Connection *connection, void
         return;
     }
     drain_socket(connection);
+    leave_crowd(w->pool->server, connection);
     client_destroy(*context);
     *context = NULL;
     w->open--;
@@ -176,8 +198,15 @@ static struct worker *find_worker(struct pool *p)
 static void take_connection(void *arg, int fd, const struct sockaddr *address, socklen_t address_len)
 {
     struct pool *p = arg;
-    struct worker *w = find_worker(p);
+    char text[INET6_ADDRSTRLEN];
+    const bool counted = is_counted(p->server, address, text);
+    const bool enters = !counted || crowd_enter(p->server->crowd, text);
+    struct worker *w = enters ? find_worker(p) : NULL;
+    if (!enters)
+        metrics_add(METRIC_CONNECTIONS_REFUSED, 1, NO_LABELS);
     if (!w) {
+        if (counted && enters)
+            crowd_leave(p->server->crowd, text);
         (void)close(fd);
         listener_closed(p->listener);
         return;
@@ -187,6 +216,8 @@ static void take_connection(void *arg, int fd, const struct sockaddr *address, s
     if (MHD_add_connection(w->daemon, fd, address, address_len) != MHD_YES) { /* which has closed it */
         w->open--;
         metrics_add(METRIC_CONNECTIONS, -1, NO_LABELS);
+        if (counted)
+            crowd_leave(p->server->crowd, text);
         listener_closed(p->listener);
     }
 }
@@ -254,6 +285,8 @@ static void destroy(struct server *s)
         stop_pool(&s->pools[i]);
     auth_destroy(s->door.auth);
     pull_secrets_destroy(s->door.pull_secrets);
+    patience_destroy(s->door.requests);
+    crowd_destroy(s->crowd);
     tls_destroy(s->tls);
     door_finish(&s->door);
     free(s->watched);
@@ -266,6 +299,11 @@ static int start(struct server *s, struct buf *error)
     int r = auth_create(config, &s->door.auth, error);
     if (r == 0)
         r = pull_secrets_create(config, &s->door.pull_secrets);
+    if (r == 0 && config->server.limits.requests_per_second > 0)
+        r = patience_create(config->server.limits.requests_per_second, CLOCK_SECOND,
+                            config->server.limits.request_burst, &s->door.requests);
+    if (r == 0 && config->server.limits.connections_per_client > 0)
+        r = crowd_create(config->server.limits.connections_per_client, &s->crowd);
     if (r == 0 && config->server.listen.count > 0)
         r = create_pool(s, &s->pools[PLAIN], &config->server.listen, error);
     if (r == 0 && config->server.tls.listen.count > 0) {

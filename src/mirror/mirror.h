@@ -48,6 +48,8 @@ struct mirror_request {
     const char *login;         /* "Basic …": the client's own account at the upstream, or NULL; it is not kept */
     const char *login_key;     /* a hash that stands for it, with `login` */
     bool only_if_cached;       /* what is stored or already on its way, or 504: no upstream is asked for it */
+    bool is_seeding; /* nobody waits for it: it leaves live pulls their reserve, is not held, and takes nothing
+                        that may be out of date */
     struct mirror_waiter waiter;
 };
 

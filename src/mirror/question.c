@@ -1,5 +1,6 @@
 #include "mirror/question_state.h"
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "base/metrics.h"
 
@@ -81,11 +82,19 @@ static void answer(struct question *q)
     question_unref(q);
 }
 
+/* Until what is left to seeding may be more. */
+static int64_t seeding_pause_ms(const struct question *q)
+{
+    return q->result.retry_after_ms > CLOCK_SECOND ? q->result.retry_after_ms : CLOCK_SECOND;
+}
+
 void question_fail(struct question *q, int error, const char *message)
 {
     q->failure = (struct failure){.error = error, .status = q->result.status};
     (void)snprintf(q->failure.message, sizeof(q->failure.message), "%s", message);
-    if (error != -ECANCELED)
+    if (error == -EAGAIN && q->asked_as == UPSTREAM_SEEDING)
+        q->failure.until = clock_monotonic_ms() + seeding_pause_ms(q); /* others may have it at once */
+    else if (error != -ECANCELED)
         recent_note(q->all->needs.recent, q->key, &q->failure, q->result.retry_after_ms);
     answer(q);
 }
@@ -164,6 +173,7 @@ void question_ask(struct question *q, int64_t delay_ms)
     q->body.max = body_max(q);
     q->length = -1;
     q->content_type[0] = q->digest_text[0] = '\0';
+    q->asked_as = q->class;
     const struct upstream_job job = {
         .registry = q->registry,
         .repository = q->repository,
@@ -171,7 +181,7 @@ void question_ask(struct question *q, int64_t delay_ms)
         .reference = object == UPSTREAM_TAGS ? NULL : reference,
         .query = q->query.len ? q->query.data : NULL,
         .head = q->step == STEP_HEAD || q->step == STEP_FALLBACK,
-        .class = q->is_revalidation ? UPSTREAM_REVALIDATION : UPSTREAM_LIVE,
+        .class = q->asked_as,
         .anonymous = q->kind == QUESTION_PUBLIC,
         .login = q->login,
         .avoid = q->avoid,
@@ -199,7 +209,7 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->work.run = question_read;
     q->kind = t->kind;
     q->of_blob = t->of_blob;
-    q->is_revalidation = t->is_revalidation;
+    q->class = t->class;
     q->is_private = t->is_private;
     q->has_others = t->has_others;
     q->prefetch = t->prefetch;
@@ -236,6 +246,14 @@ struct question *question_find(struct questions *qs, const struct question_targe
     return q;
 }
 
+/* Under the lock: who is more urgent is not to be refused what is left for him. */
+static void join(struct question *q, const struct question_target *t)
+{
+    q->refs++;
+    if (t->class < q->class)
+        q->class = t->class;
+}
+
 int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine, struct question **ret_question)
 {
     char key[RECENT_KEY_MAX];
@@ -248,7 +266,7 @@ int question_join(struct questions *qs, const struct question_target *t, bool *r
     if (mine)
         r = create(qs, t, key, at);
     else
-        (*at)->refs++;
+        join(*at, t);
     q = *at;
     (void)pthread_mutex_unlock(&qs->lock);
     if (r < 0)

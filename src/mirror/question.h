@@ -17,8 +17,8 @@
 #include "mirror/recent.h"
 #include "mirror/visibility.h"
 #include "mirror/workers.h"
+#include "upstream/upstream.h"
 
-struct upstream;
 struct questions;
 struct question;
 
@@ -51,7 +51,7 @@ struct question_target {
     const char *login;                /* QUESTION_LOGIN: the account, "Basic …", wiped when it is answered */
     const char *login_key;            /* and the hash that stands for it in keys */
     bool of_blob;                     /* QUESTION_PUBLIC, QUESTION_LOGIN: the reference is a blob's */
-    bool is_revalidation;             /* somebody has something to serve already */
+    enum upstream_class class;        /* what it is paid from: who joins raises it */
     bool is_private;                  /* what comes is for this repository only */
     bool has_others;                  /* the registry has more than one source */
     unsigned prefetch;                /* of a manifest's blobs, when so many at the most are under way; 0: none */
@@ -64,10 +64,10 @@ void questions_destroy(struct questions *qs);
 
 /* The key under which failures of this question are remembered; RECENT_KEY_MAX bytes. */
 void question_key(const struct question_target *t, char *key);
-/* Joins the question that is being asked, or asks it (*ret_mine). One reference, the caller's. -ECANCELED when
- * stopping. */
 /* The question that is being asked, or NULL; a reference, the caller's. */
 struct question *question_find(struct questions *qs, const struct question_target *t);
+/* Joins the question that is being asked, or asks it (*ret_mine). One reference, the caller's. Where a question that is
+ * asked for seeding is joined by somebody whom more is left to, it is asked on for him. -ECANCELED when stopping. */
 MUST_CHECK int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine,
                              struct question **ret_question);
 /* 0: answered. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w` NULL, neither. -ECANCELED:

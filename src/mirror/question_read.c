@@ -374,6 +374,10 @@ void question_read(struct work *work)
         question_ask(q, QUESTION_PAUSE_MS * q->attempts + clock_monotonic_ms() % QUESTION_PAUSE_MS);
         return;
     }
+    if (q->result.error == -EAGAIN && q->class < q->asked_as) { /* what was spent is spent for a lower class */
+        question_ask(q, 0);
+        return;
+    }
     if (q->kind == QUESTION_PUBLIC || q->kind == QUESTION_LOGIN) {
         read_seen(q);
         return;

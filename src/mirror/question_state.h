@@ -33,14 +33,16 @@ struct question {
     struct question *chain; /* under the lock of all */
     atomic_uint refs;
     atomic_uint requests;
+    atomic_uint class; /* enum upstream_class: of the most urgent who has joined */
     /* set at create */
     enum question_kind kind;
     char *registry, *repository, *reference, *login;
-    bool of_blob, is_revalidation, is_private, has_others;
+    bool of_blob, is_private, has_others;
     unsigned prefetch;
     struct flight_rules flight_rules;
     /* of whoever has the step: the upstream's thread while a job runs, a worker afterwards */
     enum step step;
+    enum upstream_class asked_as; /* the class of the last job */
     unsigned attempts, pages;
     uint32_t avoid;               /* sources whose manifest was wrong */
     int wrong;                    /* in which way the last of them was */

@@ -75,6 +75,14 @@ static int read_reference(struct mirror_session *s, const struct mirror_request 
     return 0;
 }
 
+/* Nobody waits for it: there is time, and what is stored is no answer. */
+static void expect_news(struct mirror_session *s)
+{
+    s->ttl_ms = s->stale_for_ms = 0;
+    s->prefetch = 0;
+    s->deadline = s->opened + s->flight_rules.patience_ms;
+}
+
 static int read_names(struct mirror_session *s, const struct mirror_request *request, const struct config *config)
 {
     struct repository_name name;
@@ -103,6 +111,8 @@ static int read_names(struct mirror_session *s, const struct mirror_request *req
     };
     s->guest_ttl_ms = config->server.auth.pull_secrets_ttl_ms;
     s->guest_stale_for_ms = config->server.auth.pull_secrets_stale_for_ms;
+    if (s->class == UPSTREAM_SEEDING)
+        expect_news(s);
     return 0;
 }
 
@@ -117,6 +127,7 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     s->head = request->head;
     s->page_size = request->page_size;
     s->only_if_cached = request->only_if_cached;
+    s->class = request->is_seeding ? UPSTREAM_SEEDING : UPSTREAM_LIVE;
     s->opened = clock_monotonic_ms();
     s->fd = -1;
     s->body = BUF_INIT(LIMIT_DOCUMENT);

@@ -88,6 +88,12 @@ static int join_question(struct mirror_session *s, const struct question_target 
     return r < 0 ? session_fail(s, r, r == -ECANCELED ? "the mirror is shutting down" : "no memory") : 0;
 }
 
+/* Somebody who has something to serve already leaves more of a pull limit than one who waits for it. */
+static enum upstream_class class_of(const struct mirror_session *s, bool is_about_seeing, bool holds)
+{
+    return s->class != UPSTREAM_LIVE ? s->class : holds || is_about_seeing ? UPSTREAM_LIVE : UPSTREAM_REVALIDATION;
+}
+
 /*
  * 0: s->question is answered, and well; leave_question() when done with it. MIRROR_WAIT. Else s->failure. With `holds`,
  * what failed is asked for again while there is time until `until`.
@@ -95,6 +101,7 @@ static int join_question(struct mirror_session *s, const struct question_target 
 int session_ask(struct mirror_session *s, enum question_kind kind, const char *reference, int64_t until, bool holds)
 {
     const bool is_about_seeing = kind == QUESTION_PUBLIC || kind == QUESTION_LOGIN;
+    holds = holds && s->class == UPSTREAM_LIVE;
     const struct question_target target = {
         .kind = kind,
         .registry = s->registry,
@@ -103,7 +110,7 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
         .login = kind == QUESTION_LOGIN ? s->login : NULL,
         .login_key = kind == QUESTION_LOGIN ? s->login_key : NULL,
         .of_blob = is_about_seeing && s->object == MIRROR_BLOB,
-        .is_revalidation = !holds && !is_about_seeing,
+        .class = class_of(s, is_about_seeing, holds),
         .is_private = s->is_private,
         .has_others = s->has_others,
         .prefetch = s->head ? 0 : s->prefetch,

@@ -67,7 +67,8 @@ static int resolve(struct mirror_session *s, enum pointer_kind pointer_kind, enu
         s->resolved = true;
         return 0;
     }
-    int64_t until = known ? s->opened + REVALIDATION_PATIENCE_MS : s->deadline;
+    bool hurries = known && s->class == UPSTREAM_LIVE;
+    int64_t until = hurries ? s->opened + REVALIDATION_PATIENCE_MS : s->deadline;
     int r = session_ask(s, question_kind, s->reference, until < s->deadline ? until : s->deadline, !known);
     if (r == MIRROR_WAIT)
         return r;

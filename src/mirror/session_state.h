@@ -17,6 +17,7 @@
 
 #include "mirror/state.h"
 #include "mirror/trouble.h"
+#include "upstream/upstream.h"
 
 #define WARNING_MAX 512
 
@@ -26,6 +27,7 @@ struct mirror_session {
 
     /* set at create */
     enum mirror_object object;
+    enum upstream_class class;
     bool head;
     bool by_digest;
     struct digest digest;

@@ -63,6 +63,15 @@ static void check_aliases(struct reader *reader, const struct config *c)
     }
 }
 
+static void check_seeds(struct reader *reader, const struct config *c)
+{
+    const char *const path[] = {"seeds", NULL};
+    for (size_t i = 0; i < c->seed_count; i++)
+        for (size_t k = 0; k < i; k++)
+            if (c->seeds[i].name && c->seeds[k].name && strcmp(c->seeds[i].name, c->seeds[k].name) == 0)
+                reader_error(reader, path, "%s is said twice", c->seeds[i].name);
+}
+
 static void strip_slashes(char *url)
 {
     for (size_t len = strlen(url); len > 0 && url[len - 1] == '/'; len--)
@@ -245,6 +254,7 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
         if (r == 0)
             r = fold_admin(reader, c);
         check_aliases(reader, c);
+        check_seeds(reader, c);
         check_default_registry(reader, c);
         if (r == 0)
             r = fold_certificates(reader, c);

@@ -86,6 +86,15 @@ struct config_tag_rule {
     int64_t ttl_ms;
 };
 
+/* Images that are fetched again and again. */
+struct config_seed {
+    char *name;
+    struct config_list files;
+    struct config_list platforms; /* none: as seeding.platforms */
+    bool pin;
+    int64_t every_ms; /* 0: at start, and when the configuration is read again */
+};
+
 struct config {
     char *file; /* where it came from, "" for the built-in */
     unsigned version;
@@ -176,6 +185,12 @@ struct config {
         bool enabled;
         unsigned max_flights;
     } prefetch;
+    struct {
+        struct config_list platforms; /* none: those of the host */
+        unsigned max_flights;
+    } seeding;
+    struct config_seed *seeds;
+    size_t seed_count;
     char *default_registry_name; /* as written: may be an alias */
     struct config_registry *registries;
     size_t registry_count;

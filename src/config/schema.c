@@ -1,6 +1,7 @@
 #include "config/schema.h"
 
 #include "base/clock.h"
+#include "base/platform.h"
 #include "config/address.h"
 #include "config/config.h"
 
@@ -486,6 +487,44 @@ static const struct schema_item prefetch_items[] = {
      .doc = "Fetches at once that nobody has asked for yet; what is more than that waits for its client."},
     {NULL}};
 
+static const char *check_platform(const char *s)
+{
+    struct platform p;
+    return strcmp(s, "all") == 0 || platform_parse(s, &p) == 0 ? NULL : "is no platform such as linux/amd64";
+}
+
+static const struct schema_item seeding_items[] = {
+    {"platforms", SCHEMA_TEXTS, AT(seeding.platforms), .max = 32, .check = check_platform,
+     .derived = "the one that this program was built for",
+     .doc = "The platforms of an image that are fetched where a list does not name them: such as `linux/amd64`, or "
+            "`all`. Name those of the cluster's nodes."},
+    {"max_flights", SCHEMA_COUNT, AT(seeding.max_flights), .min = 1, .max = 64, .fallback = "4",
+     .doc = "Blobs that are fetched at once for seeds."},
+    {NULL}};
+
+#define SEED_AT(field) .offset = offsetof(struct config_seed, field)
+
+static const char *check_seed_name(const char *s)
+{
+    size_t len = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-");
+    return s[len] ? "a name has letters, digits and any of . _ - only" : len > 63 ? "is too long" : NULL;
+}
+
+static const struct schema_item seed_items[] = {
+    {"name", SCHEMA_TEXT, SEED_AT(name), .required = true, .check = check_seed_name,
+     .doc = "What it is called: in `entrepot seeds`, logs, and the pins that it makes. No two have the same."},
+    {"files", SCHEMA_TEXTS, SEED_AT(files), .required = true, .min = 1, .max = 64,
+     .doc = "Lists of images, in any of the formats that `entrepot seed` takes; read again at each run. What is wrong "
+            "with them is said in the log."},
+    {"platforms", SCHEMA_TEXTS, SEED_AT(platforms), .max = 32, .check = check_platform,
+     .derived = "`seeding.platforms`", .doc = "For images whose list does not name them."},
+    {"pin", SCHEMA_BOOL, SEED_AT(pin), .fallback = "false",
+     .doc = "Its images are not evicted as long as it stands here."},
+    {"every", SCHEMA_DURATION, SEED_AT(every_ms), .min = 0, .max = 366 * DAY, .fallback = "0s",
+     .doc = "So long after a run has ended the next one begins; at least a minute. 0: only at start and when the "
+            "configuration is read again."},
+    {NULL}};
+
 #define SOURCE_AT(field) .offset = offsetof(struct config_source, field)
 
 static const struct schema_item source_items[] = {
@@ -580,6 +619,10 @@ const struct schema_item config_schema[] = {
          "Registries that limit pulls, as Docker Hub does by the number of manifests, say so with each answer; what is "
          "left is spent where a pod waits for it."},
     {"prefetch", SCHEMA_SECTION, .items = prefetch_items, .doc = "What is fetched before it is asked for."},
+    {"seeding", SCHEMA_SECTION, .items = seeding_items,
+     .doc = "Images that are fetched before anybody pulls them ([seeding.md](seeding.md))."},
+    {"seeds", SCHEMA_LIST, AT(seeds), .count_offset = offsetof(struct config, seed_count),
+     .size = sizeof(struct config_seed), .items = seed_items, .max = 32, .doc = "What is seeded again and again."},
     {"default_registry", SCHEMA_TEXT, AT(default_registry_name), .fallback = "docker.io",
      .doc = "The registry that is meant where a request names none: the name or an alias of one of `registries`."},
     {"registries", SCHEMA_MAP, AT(registries), .count_offset = offsetof(struct config, registry_count),

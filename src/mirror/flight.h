@@ -77,6 +77,11 @@ void flight_unref(struct flight *f); /* accepts NULL; the waiter has been forgot
  */
 MUST_CHECK int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_size,
                            struct failure *ret_failure);
+/*
+ * For who reads nothing, and waits for the end. 0: it has come to it, and well, whether it is stored or not.
+ * MIRROR_WAIT: entered and suspended; *ret_written bytes are there so far. Else it failed, or -ECANCELED.
+ */
+MUST_CHECK int flight_wait_end(struct flight *f, struct waiter *w, uint64_t *ret_written, struct failure *ret_failure);
 /* Its size, if that is known by now. */
 bool flight_size(struct flight *f, uint64_t *ret_size);
 /* Whether every byte is there and right: then flight_fd() is the whole blob. */

@@ -234,6 +234,21 @@ int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_s
     return r;
 }
 
+int flight_wait_end(struct flight *f, struct waiter *w, uint64_t *ret_written, struct failure *ret_failure)
+{
+    int r;
+    gate_lock(&f->gate);
+    *ret_written = f->written;
+    if (f->state == FLIGHT_GONE) {
+        *ret_failure = f->failure;
+        r = f->failure.error;
+    } else {
+        r = gate_wait(&f->gate, w, INT64_MAX) ? MIRROR_WAIT : -ECANCELED;
+    }
+    gate_unlock(&f->gate);
+    return r;
+}
+
 bool flight_size(struct flight *f, uint64_t *ret_size)
 {
     gate_lock(&f->gate);

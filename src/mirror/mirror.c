@@ -1,6 +1,7 @@
 #include "mirror/mirror.h"
 
 #include "mirror/budgets.h"
+#include "mirror/seeder.h"
 #include "mirror/state.h"
 #include "upstream/upstream.h"
 
@@ -95,7 +96,7 @@ static int start_parts(struct mirror *m)
     evictor_configure(m->evictor, m->config);
     scrubber_configure(m->scrubber, m->config);
     keeper_employ(m->keeper, spend_time, m);
-    return 0;
+    return seeder_start(m, &m->seeder);
 }
 
 int mirror_start(const struct mirror_options *options, struct mirror **ret_mirror)
@@ -131,19 +132,23 @@ int mirror_reload(struct mirror *m, const struct config *config)
     evictor_configure(m->evictor, config);
     scrubber_configure(m->scrubber, config);
     keeper_hurry(m->keeper);
+    seeder_configure(m->seeder);
     return 0;
 }
 
 void mirror_cut(struct mirror *m)
 {
     gates_cut(&m->gates);
+    seeder_cut(m->seeder);
 }
 
-/* Workers hand over to the keeper, and neither needs the upstream any more. */
+/* The seeder has sessions; workers hand over to the keeper, and neither needs the upstream any more. */
 void mirror_stop(struct mirror *m)
 {
     if (!m)
         return;
+    gates_cut(&m->gates);
+    seeder_stop(m->seeder);
     workers_stop(m->workers);
     keeper_stop(m->keeper);
     flights_destroy(m->flights);

@@ -23,6 +23,8 @@
 
 #include <pthread.h>
 
+struct seeder;
+
 struct mirror {
     struct blobstore *store;
     struct upstream *upstream;
@@ -42,6 +44,7 @@ struct mirror {
     struct questions *questions;
     struct flights *flights;
     struct passages passages;
+    struct seeder *seeder;
 
     pthread_rwlock_t config_lock;
     const struct config *config; /* under config_lock */

@@ -13,7 +13,7 @@ FLOORS = {
     "lists": ["base"],
     "backup": ["base", "blobstore"],
     "upstream": ["base", "config"],
-    "mirror": ["base", "config", "blobstore", "upstream"],
+    "mirror": ["base", "config", "blobstore", "lists", "upstream"],
     "admin": ["base", "config", "blobstore", "backup", "upstream", "lists", "mirror"],
     "server": ["base", "config", "mirror", "admin"],
     "cli": ["base", "config", "blobstore", "backup", "lists"],
@@ -70,7 +70,7 @@ def check(files):
 
 
 # Public headers beside a floor's own
-SIDE_DOORS = {"server/ops.h", "server/admin.h", "mirror/stock.h"}
+SIDE_DOORS = {"server/ops.h", "server/admin.h", "mirror/stock.h", "mirror/seeding.h"}
 
 
 def check_own(where, path, floor, what, files):

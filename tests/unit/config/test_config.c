@@ -75,6 +75,7 @@ START_TEST(an_empty_file_is_a_mirror_of_the_known_registries_for_this_machine)
     ck_assert_uint_eq(c->budget.reserve_seeding, 30);
     ck_assert_int_eq(c->budget.probe_after_ms, 5 * MINUTE);
     ck_assert(c->prefetch.enabled && c->prefetch.max_flights == 16);
+    ck_assert(c->seeding.max_flights == 4 && c->seeding.platforms.count == 0 && c->seed_count == 0);
     ck_assert(c->default_registry == find(c, "docker.io"));
 
     static const struct {

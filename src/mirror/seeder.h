@@ -1,0 +1,135 @@
+/*
+ * The seeder: the thread that works off seeds (mirror/seeding.h), one image at a time, its blobs side by side. It asks
+ * as a client of the mirror, in a class of its own, and is in nobody's way: who pulls goes before it. What the files of
+ * the seeder share is here; seeder.c is the thread, seeder_fetch.c brings one image, seeder_pins.c pins, seeder_lists.c
+ * reads the seeds of the configuration, seeding.c is the door.
+ *
+ * Records are put by the keeper. All that is under the lock is changed there first, and posted under it, so that
+ * records come in the order of the changes.
+ */
+#pragma once
+
+#include "mirror/bundle.h"
+#include "mirror/seed_record.h"
+#include "mirror/state.h"
+
+#include <pthread.h>
+
+/* Registries that have no pulls left, or want to be left in peace. */
+#define SEEDER_PAUSES_MAX 16
+
+struct seed {
+    struct seed *next;
+    struct seed_head head;
+    struct seed_image *images;
+    size_t count;
+    uint64_t sequence;
+    bool is_gone; /* out of the list; the thread frees it, which is at it */
+    bool is_due;  /* a run is to begin */
+    /* of this run, since the start */
+    uint64_t fetched, pulls;
+    int64_t busy_ms;
+    size_t worked; /* images that were gone through */
+};
+
+struct seeder_pause {
+    char registry[LIMIT_NAME + 1]; /* "": none */
+    int64_t until;                 /* monotonic ms */
+    char why[RECENT_MESSAGE_MAX];
+};
+
+/* What the thread is at. */
+struct seeder_current {
+    struct seed *seed; /* NULL: nothing */
+    size_t at;
+    uint64_t bytes, missing, fetched;
+    int64_t began; /* monotonic ms */
+};
+
+struct seeder {
+    struct mirror *mirror; /* set at create */
+    pthread_t thread;
+    bool is_running;
+    pthread_mutex_t lock;
+    pthread_cond_t stirred; /* for the thread */
+    pthread_cond_t changed; /* for those who look */
+    /* under lock */
+    struct seed *seeds; /* by id */
+    size_t seed_count, image_count;
+    uint64_t last_id, sequence;
+    int64_t progress_told; /* monotonic ms */
+    bool is_stopping, is_reconfigured, must_pin;
+    bool is_cut; /* nobody looks on */
+    struct seeder_pause pauses[SEEDER_PAUSES_MAX];
+    struct seeder_current current;
+};
+
+/* Reads the seeds that there are, and starts the thread. */
+MUST_CHECK int seeder_start(struct mirror *m, struct seeder **ret_seeder);
+/* The configuration has changed; everything that is waited for is tried anew. Any thread. */
+void seeder_configure(struct seeder *s);
+/* The thread comes to its end; idempotent, any thread. */
+void seeder_cut(struct seeder *s);
+/* After gates_cut(). Accepts NULL. */
+void seeder_stop(struct seeder *s);
+
+/* ------------------------------------------------------------------ under the lock (seeder.c) */
+
+/* Something has changed that shows. */
+void seeder_note(struct seeder *s, struct seed *seed);
+void seeder_put_head(struct bundle *b, const struct seed *seed);
+void seeder_put_image(struct bundle *b, const struct seed *seed, size_t at);
+void seeder_put_all(struct bundle *b, const struct seed *seed);
+void seeder_delete_all(struct bundle *b, const struct seed *seed);
+void seeder_link(struct seeder *s, struct seed *seed);
+/* Frees it, or lets the thread do so. */
+void seeder_unlink(struct seeder *s, struct seed *seed);
+struct seed *seeder_find(struct seeder *s, uint64_t id);
+struct seed *seeder_find_name(struct seeder *s, const char *name);
+void seed_destroy(struct seed *seed); /* accepts NULL */
+/* The pause of the image's registry at that time, or NULL. */
+const struct seeder_pause *seeder_pause_of(const struct seeder *s, const char *image, int64_t now);
+
+/* ------------------------------------------------------------------ without it */
+
+/* seeding.c: a seed without id, of an order. -EINVAL, -ENOSPC: *ret_why. */
+MUST_CHECK int seed_create(const struct seed_order *order, struct seed **ret_seed, struct seed_complaint *ret_why);
+
+/* seeder.c: reads "linux/amd64 default", where "default" is what `fallback` says, and where that says nothing, the
+ * configuration. Of no length: all. -EINVAL, -ENOMEM. */
+MUST_CHECK int seeder_platforms(struct seeder *s, const char *text, const char *fallback,
+                                struct platform platforms[SEED_PLATFORMS_MAX], size_t *ret_count);
+
+/* seeder_fetch.c */
+struct seeder_result {
+    int error; /* 0: everything is stored */
+    char cause[SEED_CAUSE_MAX + 1];
+    int64_t until; /* monotonic ms: of -EAGAIN */
+    uint64_t bytes, fetched, pulls;
+};
+/* Brings what is missing of the image, for these platforms (none: all). *result is set whatever comes of it. */
+void seeder_fetch(struct seeder *s, const struct image_name *name, const struct platform *platforms,
+                  size_t platform_count, struct seeder_result *result);
+/* The tags of a repository, as a document of a registry's answer; the caller's reference. */
+void seeder_fetch_tags(struct seeder *s, const struct image_name *name, struct document **ret_document,
+                       struct seeder_result *result);
+/* Whether it is no use to go on with what the thread is at. Takes the lock. */
+bool seeder_is_interrupted(struct seeder *s);
+void seeder_note_progress(struct seeder *s, uint64_t bytes, uint64_t missing, uint64_t fetched);
+
+/* seeder_pins.c: pins what is to be pinned now, and unpins what was pinned for a seed and is not any more. Takes the
+ * lock for a look. */
+void seeder_pin(struct seeder *s);
+
+/* seeder_lists.c: the seeds of the configuration become those of the seeder: new ones due, others gone. */
+void seeder_read_configuration(struct seeder *s);
+/* Reads the files of a seed of the configuration anew. NULL: it has none, or they cannot be read, as the log says. */
+struct seed *seeder_read_lists(struct seeder *s, const char *name);
+
+/* seeder_budget.c: what is left to seeding of the pull limits of a registry. -1 where no limit is known. */
+struct seeder_budget {
+    int64_t left, per_window, window_ms;
+};
+void seeder_budget(struct mirror *m, const char *registry, struct seeder_budget *ret_budget);
+/* Pulls that were counted for seeding, since the start. */
+uint64_t seeder_counted(struct mirror *m);

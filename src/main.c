@@ -19,6 +19,29 @@ static const struct command commands[] = {
      "  entrepot status --json | jq .store.bytes\n"
      "\n" CLIENT_HELP,
      status_command},
+    {"seed", "[OPTIONS] FILE...", "have images fetched before anybody pulls them",
+     "Gives the server lists of images to fetch, and shows how it gets on. The server works them off by itself, as "
+     "the\n"
+     "pull limits let it, and leaves live pulls their reserve; Ctrl-C ends the looking on, not the seed, which also "
+     "goes\n"
+     "on after a restart.\n"
+     "\n"
+     "  entrepot seed --dry-run images.txt        what it would cost, as far as is known here\n"
+     "  helm template argo-cd argo/argo-cd | entrepot seed --name argo-cd --pin -\n"
+     "  entrepot seed --watch argo-cd\n"
+     "\n" INPUTS_HELP "  --name NAME        what it is called; a seed of that name is replaced\n"
+     "  --pin              its images are not evicted as long as the seed is kept\n"
+     "  --every 6h         it is repeated, so long after it has ended (s, m, h, d, w): tags that moved are fetched\n"
+     "  --dry-run          only say what it would cost; nobody is asked\n"
+     "  --detach           do not look on\n"
+     "  --watch SEED       look on at one that there is, by its name or number\n"
+     "  --cancel SEED      stop it; what has come stays\n"
+     "  --forget SEED      stop it, and take it and its pins away\n" CLIENT_HELP "\n"
+     "Exit status 0: everything is there. 1: something failed, as is said at the end, with the cause and what to do.\n"
+     "130: Ctrl-C.\n",
+     seed_command},
+    {"seeds", "[--json]", "list the seeds", "Lists what the server has been given to fetch.\n\n" CLIENT_HELP,
+     seeds_command},
     {"audit", "[OPTIONS] FILE...", "say which images would be served if every upstream vanished now",
      "Reads lists of images, and says of each whether it would be served without an upstream: its tag, its manifests\n"
      "and all its layers, for each platform. Nothing is asked upstream. For what is wanting, the pulls and bytes that\n"

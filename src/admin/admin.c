@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "mirror/seeding.h"
 
 #include <errno.h>
 #include <string.h>
@@ -60,6 +61,8 @@ void admin_cut(struct admin *a)
     a->cut = true;
     (void)pthread_cond_broadcast(&a->cut_now);
     (void)pthread_mutex_unlock(&a->lock);
+    if (a->mirror)
+        seeding_cut(a->mirror);
 }
 
 bool admin_wait(struct admin *a, int64_t ms)

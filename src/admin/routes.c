@@ -5,5 +5,9 @@ const struct admin_route admin_routes[] = {
     {"GET", "/v1/backup", "since at metadata", backup_get},
     {"POST", "/v1/backup", "", backup_post},
     {"GET", "/v1/status", "", status_get},
+    {"GET", "/v1/seeds", "", seeds_get},
+    {"POST", "/v1/seeds", "dry_run", seeds_post},
+    {"GET", "/v1/seeds/*", "after images wait", seed_get},
+    {"DELETE", "/v1/seeds/*", "stop", seed_delete},
     {NULL},
 };

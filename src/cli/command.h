@@ -45,6 +45,8 @@ int backup_command(const struct command *self, int argc, char **argv);
 int check_config_command(const struct command *self, int argc, char **argv);
 int status_command(const struct command *self, int argc, char **argv);
 int rebuild_command(const struct command *self, int argc, char **argv);
+int seed_command(const struct command *self, int argc, char **argv);
+int seeds_command(const struct command *self, int argc, char **argv);
 int reference_command(const struct command *self, int argc, char **argv);
 int completion_command(const struct command *self, int argc, char **argv);
 int manual_command(const struct command *self, int argc, char **argv);

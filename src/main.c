@@ -1,5 +1,6 @@
 #include "cli/client.h"
 #include "cli/command.h"
+#include "cli/hosts_options.h"
 #include "cli/inputs.h"
 #include "serve.h"
 
@@ -90,6 +91,31 @@ static const struct command commands[] = {
      "with\n"
      "line and column. Files that it names must be there, but for credentials, which may come later.\n",
      check_config_command},
+    {"hosts", "--for CLIENT [OPTION]...", "print or write what a client must be told of the mirror",
+     "Prints the files that make containerd, crio, docker, podman, k3s (also RKE2) or buildkit pull through the "
+     "mirror.\n"
+     "All of them go on to the registry itself where the mirror does not answer.\n"
+     "\n"
+     "  --for CLIENT        containerd, crio, docker, podman, k3s or buildkit\n" HOSTS_OPTIONS_HELP
+     "  --write DIR         write them below DIR, the client's own directory (/etc/containerd/certs.d, "
+     "/etc/containers,\n"
+     "                      /etc/docker, /etc/rancher/k3s, /etc/buildkit). Files that others wrote stay as they are.\n",
+     hosts_command},
+    {"nodes", "--for CLIENT [OPTION]...", "keep a node's client told of the mirror while it answers",
+     "Runs on each node, until SIGTERM: writes the files of `entrepot hosts` once the mirror answers, keeps them as "
+     "they\n"
+     "are to be, and takes them away when it has been silent for long, and in the end. Files that others wrote stay.\n"
+     "\n"
+     "  --for CLIENT        containerd, crio or podman\n" HOSTS_OPTIONS_HELP
+     "  --service NAME      the mirror is this service of Kubernetes, at the address that is in our environment\n"
+     "  --write DIR         the client's own directory (/etc/containerd/certs.d, /etc/containers)\n"
+     "  --every D           how often the mirror is asked (10s); --timeout D: how long it has to answer (3s)\n"
+     "  --gone-after D      how long it may be silent before the files go (10m)\n"
+     "  --keep              leave the files where they are in the end\n"
+     "  --remove            take them away now, and end\n"
+     "\n"
+     "SIGHUP asks the mirror at once.\n",
+     nodes_command},
     {"reference", "[metrics]", "print all options of the configuration, or all metrics, as Markdown",
      "Prints what may stand in a configuration, with types, limits and defaults: docs/configuration.md.\n"
      "With `metrics`, what is counted: docs/metrics.md.\n",

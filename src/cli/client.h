@@ -1,7 +1,7 @@
 /*
  * The commands' way to a running server: the admin API over its Unix socket, or at an address with a token. What goes
- * wrong is said on standard error here, once, in plain words; the functions return exit statuses. The only file of the
- * floor that knows libcurl. One thread.
+ * wrong is said on standard error here, once, in plain words; the functions return exit statuses. libcurl is
+ * known here and in probe.c only. One thread.
  */
 #pragma once
 

@@ -47,6 +47,8 @@ int status_command(const struct command *self, int argc, char **argv);
 int rebuild_command(const struct command *self, int argc, char **argv);
 int seed_command(const struct command *self, int argc, char **argv);
 int seeds_command(const struct command *self, int argc, char **argv);
+int hosts_command(const struct command *self, int argc, char **argv);
+int nodes_command(const struct command *self, int argc, char **argv);
 int reference_command(const struct command *self, int argc, char **argv);
 int completion_command(const struct command *self, int argc, char **argv);
 int manual_command(const struct command *self, int argc, char **argv);

@@ -23,7 +23,7 @@ FLOORS = {
 # A foreign header and the files that may include it.
 ROOMS = {
     r"microhttpd\.h": r"src/server/",
-    r"curl/": r"src/(upstream/|cli/client\.c$)|tests/unit/upstream/test_memory",
+    r"curl/": r"src/(upstream/|cli/(client|probe)\.c$)|tests/unit/upstream/test_memory",
     r"libpsl\.h": r"src/upstream/",
     r"lmdb\.h": r"blobstore/",
     r"openssl/": r"src/base/digest\.c$",
@@ -70,7 +70,9 @@ def check(files):
 
 
 # Public headers beside a floor's own
-SIDE_DOORS = {"server/ops.h", "server/admin.h", "mirror/stock.h", "mirror/seeding.h"}
+SIDE_DOORS = {
+    "server/ops.h", "server/admin.h", "mirror/stock.h", "mirror/seeding.h", "config/address.h", "config/value.h",
+}
 
 
 def check_own(where, path, floor, what, files):

@@ -111,6 +111,7 @@ static const struct command commands[] = {
      "  --write DIR         the client's own directory (/etc/containerd/certs.d, /etc/containers)\n"
      "  --every D           how often the mirror is asked (10s); --timeout D: how long it has to answer (3s)\n"
      "  --gone-after D      how long it may be silent before the files go (10m)\n"
+     "  --check             ask it once, say whether it answers, and end\n"
      "  --keep              leave the files where they are in the end\n"
      "  --remove            take them away now, and end\n"
      "\n"

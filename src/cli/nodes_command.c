@@ -20,12 +20,12 @@ struct nodes {
     char service_url[512];
     const char *directory;
     int64_t every_ms, timeout_ms, gone_after_ms;
-    bool keep, remove_only;
+    bool keep, remove_only, check_only;
 
     struct probe *probe;
     struct watch watch;
-    bool answered;    /* the last time; for the log */
-    unsigned foreign; /* files that could not be written the last time; for the log */
+    bool asked, answered; /* at all; and the last time, for the log */
+    unsigned foreign;     /* files that could not be written the last time; for the log */
 };
 
 static void nodes_finish(struct nodes *n)
@@ -96,9 +96,10 @@ static bool ask(struct nodes *n)
             break;
     }
     bool answered = !why;
-    if (answered != n->answered)
+    if (!n->asked || answered != n->answered)
         log_event(answered ? LOG_INFO : LOG_WARN, "nodes", LOG_S("mirror", answered ? "answers" : "silent"),
                   LOG_S("why", why));
+    n->asked = true;
     n->answered = answered;
     return answered;
 }
@@ -131,7 +132,6 @@ static int run(struct nodes *n)
     log_event(LOG_INFO, "nodes", LOG_S("action", "watch"), LOG_S("mirror", n->hosts.wish.mirrors[0]),
               LOG_S("path", n->directory));
     watch_begin(&n->watch, n->gone_after_ms, clock_monotonic_ms());
-    n->answered = true; /* so that a silence is told, too, where it is silent from the start */
     for (;;) {
         step(n);
         int number = sigtimedwait(&wanted, NULL, &pause);
@@ -187,6 +187,7 @@ static int read_options(struct nodes *n, int argc, char **argv)
                                             {"every", required_argument, NULL, 'e'},
                                             {"timeout", required_argument, NULL, 't'},
                                             {"gone-after", required_argument, NULL, 'g'},
+                                            {"check", no_argument, NULL, 'c'},
                                             {"keep", no_argument, NULL, 'k'},
                                             {"remove", no_argument, NULL, 'r'},
                                             {NULL}};
@@ -209,6 +210,9 @@ static int read_options(struct nodes *n, int argc, char **argv)
             break;
         case 'g':
             status = take_duration(n, &n->gone_after_ms);
+            break;
+        case 'c':
+            n->check_only = true;
             break;
         case 'k':
             n->keep = true;
@@ -258,5 +262,7 @@ int nodes_command(const struct command *self, int argc, char **argv)
         (void)fprintf(stderr, "entrepot %s: %s\n", self->name, strerror(-r));
         return STATUS_FAILED;
     }
+    if (n.check_only)
+        return ask(&n) ? STATUS_OK : STATUS_FAILED;
     return run(&n);
 }

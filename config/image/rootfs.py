@@ -148,7 +148,7 @@ def main(binary, directory, version):
     for name, text in FILES.items():
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_text(text, encoding="utf-8")
-    for name in ("var/lib/entrepot", "etc/entrepot", "tmp"):
+    for name in ("var/lib/entrepot", "etc/entrepot", "tmp", "proc", "sys", "dev"):
         (root / name).mkdir(parents=True)
     bill = root / "usr/share/entrepot/sbom.spdx.json"
     bill.parent.mkdir(parents=True)

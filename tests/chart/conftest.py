@@ -3,7 +3,6 @@
 import os
 import pathlib
 import subprocess
-import sys
 
 import pytest
 import yaml
@@ -12,7 +11,6 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = pathlib.Path(os.environ.get("ENTREPOT_TOOLS", ROOT / ".tools"))
 CHART = ROOT / "charts/entrepot"
 KUBERNETES = ("1.25.0", "1.34.0", "1.37.0")
-sys.path.insert(0, str(TOOLS / "python"))
 
 
 class Refused(Exception):

@@ -12,7 +12,7 @@ import tomllib
 import clients
 import pytest
 import yaml
-from servers import SANITIZER, SANITIZER_ENV, Containerd, Line, binary, scratch, wait_until
+from servers import SANITIZER, SANITIZER_ENV, Containerd, Line, binary, free_port, scratch, wait_until
 
 WRITTEN = "# Written by entrepot"
 
@@ -367,3 +367,49 @@ def test_a_pull_goes_on_whatever_the_mirror_does(daemons, nodes, door, local, se
     assert pull(), "returned again"
     assert n.stop() == 0
     assert not n.file.exists()
+
+
+# --- two replicas ---------------------------------------------------------------------------------------------------
+
+def test_one_of_two_replicas_is_killed_during_pulls_and_every_client_has_its_image(daemons, launch, second, image, tmp_path,
+                                                                                   certs):
+    """Siblings, as the chart makes them, in one hosts.toml: two pulls go on when the first mirror dies under them."""
+    name, ports, replicas = f"127.0.0.1:{second.registry.port}", [free_port(), free_port()], []
+    for i in (0, 1):
+        d = tmp_path / f"replica{i}"
+        d.mkdir()
+        replicas.append(launch(directory=d, server={"listen": [f"127.0.0.1:{ports[i]}"]}, store={"path": str(d / "store")},
+                               registries={name: {"url": second.url(), "sources": [
+                                   {"name": "replica", "url": f"http://127.0.0.1:{ports[1 - i]}", "sibling": True},
+                                   {"name": "upstream"}]}}))
+    entrepot("hosts", "--for", "containerd", "--registry", name, "--write", certs,
+             *[a for m in replicas for a in ("--mirror", f"http://{m.address}")])
+    # Nobody gets anything past the mirrors: what containerd would ask last refuses.
+    hosts = certs / name / "hosts.toml"
+    hosts.write_text('server = "http://127.0.0.1:9"\n' + hosts.read_text())
+
+    daemon, big, alpha = daemons("2.4"), image("library/big"), image()
+    daemon.forget()
+    layer = big.largest()
+    results = {}
+
+    def pull(img):
+        results[img.repo] = daemon.ctr("images", "pull", "--hosts-dir", certs, "--snapshotter", "native", "--skip-metadata",
+                                       "--platform", "linux/amd64", f"{name}/{img.repo}:1")
+
+    with second.fault("stall", times=1, kind="blob", reference=layer, at=16 << 20) as stall:
+        pulls = [threading.Thread(target=pull, args=(big,))]
+        pulls[0].start()
+        stall.wait()        # in the middle of the layer, through the first replica
+        replicas[0].kill()
+        pulls.append(threading.Thread(target=pull, args=(alpha,)))
+        pulls[1].start()
+        stall.release()
+        for p in pulls:
+            p.join(120)
+    for img in (big, alpha):
+        r = results[img.repo]
+        assert r.returncode == 0, r.stdout + r.stderr
+        for d in img.everything():
+            assert daemon.content(d) == img.bytes(d)
+    assert replicas[1].find(event="request", reference=layer), "the rest came from the other replica"

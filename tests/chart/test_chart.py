@@ -323,3 +323,13 @@ def test_jobs_speak_to_each_replica(render):
             assert args[2] == "--token-file=/etc/entrepot/admin/token"
     assert "--pin" in jobs["r-entrepot-seed-base-0"]["spec"]["template"]["spec"]["containers"][0]["args"]
     assert jobs["r-entrepot-seed-nightly-1"]["kind"] == "CronJob"
+
+
+# --- the README -----------------------------------------------------------------------------------------------------
+
+def test_the_readme_says_what_the_values_say():
+    import readme
+    text = (CHART / "README.md").read_text()
+    assert text == readme.readme(text), "tests/chart/readme.py --write"
+    said = {path[0] for path, _ in readme.comments((CHART / "values.yaml").read_text().splitlines())}
+    assert len(said) > 20

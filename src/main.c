@@ -109,7 +109,8 @@ static const struct command commands[] = {
      "  --for CLIENT        containerd, crio or podman\n" HOSTS_OPTIONS_HELP
      "  --service NAME      the mirror is this service of Kubernetes, at the address that is in our environment\n"
      "  --write DIR         the client's own directory (/etc/containerd/certs.d, /etc/containers)\n"
-     "  --every D           how often the mirror is asked (10s); --timeout D: how long it has to answer (3s)\n"
+     "  --every D           how often the mirror is asked (10s)\n"
+     "  --timeout D         how long it has to answer (3s)\n"
      "  --gone-after D      how long it may be silent before the files go (10m)\n"
      "  --check             ask it once, say whether it answers, and end\n"
      "  --keep              leave the files where they are in the end\n"

@@ -305,6 +305,9 @@ class Conn:
             if not more:
                 raise Gone
             self.buf += more
+            if self.buf[0] == 0x16:     # TLS, which containerd tries first: it is told as servers of HTTP do
+                self.sock.sendall(b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+                raise Gone
         head, self.buf = self.buf.split(b"\r\n\r\n", 1)
         lines = head.decode("latin-1").split("\r\n")
         method, target, _ = lines[0].split(" ", 2)

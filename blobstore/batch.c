@@ -69,25 +69,29 @@ static int add_op(struct blobstore_batch *b, const struct op *op, const void *ke
 
 /* ------------------------------------------------------------------ publish */
 
-/* Under `names`. A name that is taken by a file with a fitting record: -EEXIST, the blob is stored. By one without
- * (left by a batch that was not committed): ours, which is known to be good, takes its place; who reads the other reads
- * on. */
-static int move_in_locked(struct blobstore *store, const struct digest *digest, int fd, struct blob_facts *ret_facts)
+/* Under `names`. -EEXIST: the blob is stored, by a file that fits its record. One that does not fit is taken away. */
+static int check_absent_locked(struct blobstore *store, const struct digest *digest)
 {
-    int r = place_publish(&store->place, digest, fd, false, ret_facts);
-    if (r != -EEXIST)
-        return r;
     struct found_blob found;
-    r = store_open_blob(store, digest, &found);
+    int r = store_open_blob(store, digest, &found);
     if (r == 0) {
         (void)close(found.fd);
         return -EEXIST;
     }
     if (r == -EBADMSG)
         r = store_condemn(store, digest);
-    if (r < 0 && r != -ENOENT)
+    return r == -ENOENT ? 0 : r;
+}
+
+/* Under `names`. Where the name is taken by a file without a record (left by a batch that was not committed), ours,
+ * which is known to be good, takes its place; who reads the other reads on. */
+static int move_in_locked(struct blobstore *store, const struct digest *digest, int fd, struct blob_facts *ret_facts)
+{
+    int r = check_absent_locked(store, digest);
+    if (r < 0)
         return r;
-    return place_publish(&store->place, digest, fd, true, ret_facts);
+    r = place_publish(&store->place, digest, fd, false, ret_facts);
+    return r == -EEXIST ? place_publish(&store->place, digest, fd, true, ret_facts) : r;
 }
 
 int blobstore_batch_publish(struct blobstore_batch *b, struct blobstore_writer *w)
@@ -120,7 +124,11 @@ int blobstore_batch_publish(struct blobstore_batch *b, struct blobstore_writer *
     int64_t now = clock_real_ms();
     struct publish publish = {
         .digest = *digest,
-        .record = {.size = facts.size, .file = facts, .stored_at = now, .verified_at = now},
+        .record = {.size = facts.size,
+                   .file = facts,
+                   .stored_at = now,
+                   .verified_at = now,
+                   .stays_plain = pack_is_pointless(blobstore_writer_fd(w), facts.size)},
     };
     return add_op(b, &op, NULL, &publish);
 }
@@ -308,6 +316,20 @@ static void unlink_removed_locked(struct blobstore_batch *b)
     }
 }
 
+static void note_published(struct blobstore_batch *b)
+{
+    struct op op;
+    const char *key;
+    for (size_t at = 0; next_op(&b->ops, &at, &op, &key);) {
+        struct publish publish;
+        if (op.kind != OP_PUBLISH)
+            continue;
+        memcpy(&publish, key + op.key_len, sizeof(publish));
+        if (!publish.record.stays_plain)
+            pack_note(b->store, &publish.digest);
+    }
+}
+
 static int commit(struct blobstore_batch *b)
 {
     int r = b->error;
@@ -328,7 +350,9 @@ static int commit(struct blobstore_batch *b)
 int blobstore_batch_commit(struct blobstore_batch *b)
 {
     int r = commit(b);
-    if (r < 0 && b->published)
+    if (r == 0)
+        note_published(b);
+    else if (b->published)
         atomic_store(&b->store->untidy, true);
     destroy(b);
     return r;

@@ -20,10 +20,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/types.h>
 
 struct blobstore;
 struct blobstore_writer;
 struct blobstore_batch;
+struct blobstore_content;
+struct blobstore_packing;
 
 /* ------------------------------------------------------------------ the store */
 
@@ -44,7 +47,7 @@ struct blobstore_report {
     bool clean;            /* the last stop was orderly */
     bool rebuilt;          /* the index was lost, unreadable or of another version: made anew from the files */
     char rebuilt_why[128]; /* empty, or the cause in words */
-    uint64_t blobs, bytes; /* stored now */
+    uint64_t blobs, bytes; /* stored now; of the files */
     uint64_t adopted;      /* files that had no record that fits them and have one now */
     uint64_t dropped;      /* records that had no file, or one with other bytes */
     uint64_t partials, partial_bytes; /* unfinished writes that can be resumed, and how large their files are */
@@ -61,14 +64,19 @@ void blobstore_close(struct blobstore *store);
 
 struct blobstore_info {
     struct digest digest;
-    uint64_t size;       /* bytes */
+    uint64_t size;       /* bytes of the content */
+    uint64_t file_size;  /* bytes of the file */
+    bool is_packed;      /* the file has the content in zstd frames */
+    bool may_be_packed;  /* it has the content as it is, and nobody has found that this is better */
     int64_t stored_at;   /* wall clock, ms */
     int64_t used_at;     /* wall clock, ms; the last touch known */
     int64_t verified_at; /* wall clock, ms; when the bytes were last known to have the digest */
 };
 
 struct blobstore_totals {
-    uint64_t blobs, bytes; /* stored, as the index has it */
+    uint64_t blobs;   /* stored, as the index has it */
+    uint64_t bytes;   /* of their files */
+    uint64_t content; /* bytes of what is in them */
 };
 
 MUST_CHECK int blobstore_totals(struct blobstore *store, struct blobstore_totals *ret_totals);
@@ -80,10 +88,10 @@ MUST_CHECK int blobstore_room(struct blobstore *store, uint64_t *ret_size, uint6
 MUST_CHECK int blobstore_temporary(struct blobstore *store, int *ret_fd);
 
 MUST_CHECK int blobstore_stat(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info);
-/* An open descriptor, which the caller owns. Size, inode, mtime and ctime are held against the record: a file that is
- * not the one that was published is -EBADMSG, and no longer stored from then on. */
+/* Opens the content, which the caller closes. Size, inode, mtime and ctime of its file are held against the record: a
+ * file that is not the one that was published is -EBADMSG, and no longer stored from then on. */
 MUST_CHECK int blobstore_get(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info,
-                             int *ret_fd);
+                             struct blobstore_content **ret_content);
 /* Up to `max` blobs in the order of their digests, those after `after` (NULL: from the start). */
 MUST_CHECK int blobstore_list(struct blobstore *store, const struct digest *after, struct blobstore_info *ret_infos,
                               size_t max, size_t *ret_count);
@@ -99,6 +107,47 @@ MUST_CHECK int blobstore_condemn(struct blobstore *store, const struct digest *d
  */
 void blobstore_touch(struct blobstore *store, const struct digest *digest);
 MUST_CHECK int blobstore_flush_touches(struct blobstore *store); /* waits for the disk */
+
+/* ------------------------------------------------------------------ content that is open */
+
+/* Whatever form it has on disk, and good for as long as it is open, whatever happens to the blob. One thread at a time;
+ * closed before the store is. */
+/* > 0: bytes of it at `offset` < size, as many as are cheap to give. -EBADMSG: they are not there, or damaged. */
+MUST_CHECK ssize_t blobstore_content_read(struct blobstore_content *c, uint64_t offset, void *data, size_t len);
+/* All of its first `len` bytes. */
+MUST_CHECK int blobstore_content_read_all(struct blobstore_content *c, void *data, size_t len);
+/* The file: the content itself, or, where it is packed, a zstd stream that makes the content. The content's own; dup()
+ * it to keep it longer. */
+int blobstore_content_fd(const struct blobstore_content *c);
+void blobstore_content_close(struct blobstore_content *c); /* accepts NULL */
+AUTO_DEFINE(struct blobstore_content, blobstore_content_close);
+
+/* ------------------------------------------------------------------ packing */
+
+/*
+ * Puts a packed file in the place of a plain one, in steps, if the content shrinks enough. Who reads the plain one
+ * reads on. Of any thread, one at a time for a packing, one packing at a time for a blob. A crash or an error at any
+ * point leaves the blob as it was, or packed.
+ *
+ *   begin ──step──► > 0: go on ──step──► 0: packed, or known to stay as it is (saved: 0) ──close──►
+ *                                        < 0: as it was, and may be tried again
+ */
+#define BLOBSTORE_PACK_STEP (1u << 20) /* bytes of content that a step packs at most */
+
+/* A blob that was published since the start and may be packed; forgets it. -ENOENT: none is known. The last thousand
+ * are remembered; blobstore_list() finds the others. */
+MUST_CHECK int blobstore_next_to_pack(struct blobstore *store, struct digest *ret_digest);
+/* `level` is zstd's. -ENOENT: not stored. -EALREADY: it is packed, or known to stay as it is. */
+MUST_CHECK int blobstore_pack_begin(struct blobstore *store, const struct digest *digest, int level,
+                                    struct blobstore_packing **ret_packing);
+/* Waits for the disk, but for a commit no longer than a read and a write of a step. -EBADMSG: what came out
+ * did not have the digest; the blob counts as never verified now. -ESTALE: the blob has been removed, or has another
+ * file. -ENOSPC. */
+MUST_CHECK int blobstore_pack_step(struct blobstore_packing *p);
+/* After 0: bytes that the file is smaller now. */
+uint64_t blobstore_pack_saved(const struct blobstore_packing *p);
+void blobstore_pack_close(struct blobstore_packing *p); /* accepts NULL */
+AUTO_DEFINE(struct blobstore_packing, blobstore_pack_close);
 
 /* ------------------------------------------------------------------ writing */
 

@@ -27,48 +27,54 @@ int64_t catalog_used_at(struct index_txn *t, const struct digest *digest)
     return used_at;
 }
 
-static uint64_t total_bytes(struct index_txn *t)
+static struct totals_record sum_of(struct index_txn *t)
 {
-    struct totals_record totals = {0};
+    struct totals_record sum = {0};
     const void *value;
     size_t len;
-    if (index_find(t, INDEX_META, TOTALS_KEY, strlen(TOTALS_KEY), &value, &len) < 0 ||
-        totals_record_decode(value, len, &totals) < 0)
-        return 0;
-    return totals.bytes;
+    if (index_find(t, INDEX_META, TOTALS_KEY, strlen(TOTALS_KEY), &value, &len) == 0)
+        (void)!totals_record_decode(value, len, &sum); /* one that cannot be read counts as absent */
+    return sum;
 }
 
-void catalog_set_bytes(struct index_txn *t, uint64_t bytes)
+void catalog_set_sum(struct index_txn *t, const struct totals_record *sum)
 {
     uint8_t value[TOTALS_RECORD_SIZE];
-    totals_record_encode(&(struct totals_record){.bytes = bytes}, value);
+    totals_record_encode(sum, value);
     index_put(t, INDEX_META, TOTALS_KEY, strlen(TOTALS_KEY), value, sizeof(value));
 }
 
-/* The bytes that the record of this blob has in the totals. */
-static uint64_t counted_bytes(struct index_txn *t, const struct digest *digest)
+/* The sum without what the record of this blob has in it. */
+static struct totals_record sum_without(struct index_txn *t, const struct digest *digest)
 {
+    struct totals_record sum = sum_of(t);
     struct blob_record record;
-    return catalog_find(t, digest, &record) == 0 ? record.size : 0;
+    if (catalog_find(t, digest, &record) == 0) {
+        sum.bytes -= record.file.size;
+        sum.content -= record.size;
+    }
+    return sum;
 }
 
 void catalog_put(struct index_txn *t, const struct digest *digest, const struct blob_record *record)
 {
     uint8_t key[BLOB_KEY_MAX], value[BLOB_RECORD_SIZE];
-    uint64_t bytes = total_bytes(t) - counted_bytes(t, digest) + record->size;
+    struct totals_record sum = sum_without(t, digest);
+    sum.bytes += record->file.size;
+    sum.content += record->size;
     blob_record_encode(record, value);
     index_put(t, INDEX_BLOBS, key, blob_key_encode(digest, key), value, sizeof(value));
-    catalog_set_bytes(t, bytes);
+    catalog_set_sum(t, &sum);
 }
 
 void catalog_delete(struct index_txn *t, const struct digest *digest)
 {
     uint8_t key[BLOB_KEY_MAX];
     size_t len = blob_key_encode(digest, key);
-    uint64_t bytes = total_bytes(t) - counted_bytes(t, digest);
+    struct totals_record sum = sum_without(t, digest);
     index_delete(t, INDEX_BLOBS, key, len);
     index_delete(t, INDEX_ACCESS, key, len);
-    catalog_set_bytes(t, bytes);
+    catalog_set_sum(t, &sum);
 }
 
 void catalog_put_used_at(struct index_txn *t, const struct digest *digest, int64_t used_at)
@@ -84,7 +90,7 @@ int catalog_totals(struct index_txn *t, struct catalog_totals *ret_totals)
     int r = index_count(t, INDEX_BLOBS, &blobs);
     if (r < 0)
         return r;
-    *ret_totals = (struct catalog_totals){.blobs = blobs, .bytes = total_bytes(t)};
+    *ret_totals = (struct catalog_totals){.blobs = blobs, .sum = sum_of(t)};
     return 0;
 }
 

@@ -10,7 +10,8 @@
 #include "blobstore/records.h"
 
 struct catalog_totals {
-    uint64_t blobs, bytes;
+    uint64_t blobs;
+    struct totals_record sum;
 };
 
 /* -ENOENT: no record. -EBADMSG: one that cannot be read. */
@@ -24,7 +25,7 @@ void catalog_put_used_at(struct index_txn *t, const struct digest *digest, int64
 
 MUST_CHECK int catalog_totals(struct index_txn *t, struct catalog_totals *ret_totals);
 /* After a count of all records; catalog_put() and catalog_delete() go on from there. */
-void catalog_set_bytes(struct index_txn *t, uint64_t bytes);
+void catalog_set_sum(struct index_txn *t, const struct totals_record *sum);
 /* -ENOENT: there is none yet. -EBADMSG: cannot be read. */
 MUST_CHECK int catalog_witness(struct index_txn *t, struct witness_record *ret_witness);
 void catalog_set_witness(struct index_txn *t, const struct witness_record *witness);

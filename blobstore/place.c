@@ -15,7 +15,7 @@
 
 /* ------------------------------------------------------------------ names */
 
-const char *blob_name(const struct digest *digest, char name[BLOB_NAME_MAX])
+const char *blob_name(const struct digest *digest, enum blob_form form, char name[BLOB_NAME_MAX])
 {
     char text[DIGEST_TEXT_MAX];
     const char *hex = strchr(digest_format(digest, text), ':') + 1;
@@ -24,7 +24,9 @@ const char *blob_name(const struct digest *digest, char name[BLOB_NAME_MAX])
     *p++ = hex[0];
     *p++ = hex[1];
     *p++ = '/';
-    (void)stpcpy(p, hex);
+    p = stpcpy(p, hex);
+    if (form == BLOB_PACKED)
+        (void)stpcpy(p, PACKED_SUFFIX);
     return name;
 }
 
@@ -38,6 +40,14 @@ const char *fan_name(enum digest_algorithm algorithm, uint8_t fan, char name[BLO
 static const char *partial_name(const struct digest *digest, char name[DIGEST_TEXT_MAX])
 {
     *strchr(digest_format(digest, name), ':') = '-';
+    return name;
+}
+
+/* "sha256-<hex>.zst" */
+static const char *packing_name(const struct digest *digest, char name[BLOB_NAME_MAX])
+{
+    char partial[DIGEST_TEXT_MAX];
+    (void)snprintf(name, BLOB_NAME_MAX, "%s" PACKED_SUFFIX, partial_name(digest, partial));
     return name;
 }
 
@@ -201,10 +211,12 @@ int place_take_left(const struct place *p, struct place_left *ret_left)
 
 /* ------------------------------------------------------------------ blobs */
 
-int place_open_blob(const struct place *p, const struct digest *digest, int *ret_fd, struct blob_facts *ret_facts)
+int place_open_blob(const struct place *p, const struct digest *digest, enum blob_form form, int *ret_fd,
+                    struct blob_facts *ret_facts)
 {
     char name[BLOB_NAME_MAX];
-    AUTO_CLOSE int fd = openat(p->blobs, blob_name(digest, name), O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+    const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
+    AUTO_CLOSE int fd = openat(p->blobs, blob_name(digest, form, name), flags);
     if (fd < 0)
         return errno == ELOOP || errno == ENOTDIR || errno == ENXIO ? -ENOENT : -errno;
     struct stat st;
@@ -263,7 +275,7 @@ int place_publish(const struct place *p, const struct digest *digest, int fd, bo
 {
     char partial[DIGEST_TEXT_MAX], blob[BLOB_NAME_MAX];
     (void)partial_name(digest, partial);
-    (void)blob_name(digest, blob);
+    (void)blob_name(digest, BLOB_PLAIN, blob);
     if (fchmod(fd, PLACE_BLOB_MODE) < 0)
         return -errno;
     int r = move_in(p, partial, blob, replace);
@@ -292,10 +304,16 @@ int place_sync_fan(const struct place *p, enum digest_algorithm algorithm, uint8
     return sync_directory(p->blobs, fan_name(algorithm, fan, name));
 }
 
-int place_remove_blob(const struct place *p, const struct digest *digest)
+int place_remove_form(const struct place *p, const struct digest *digest, enum blob_form form)
 {
     char name[BLOB_NAME_MAX];
-    return unlinkat(p->blobs, blob_name(digest, name), 0) < 0 ? -errno : 0;
+    return unlinkat(p->blobs, blob_name(digest, form, name), 0) < 0 ? -errno : 0;
+}
+
+int place_remove_blob(const struct place *p, const struct digest *digest)
+{
+    int plain = place_remove_form(p, digest, BLOB_PLAIN), packed = place_remove_form(p, digest, BLOB_PACKED);
+    return plain == -ENOENT || (plain == 0 && packed != -ENOENT) ? packed : plain;
 }
 
 /* ------------------------------------------------------------------ partial files */
@@ -363,4 +381,36 @@ int place_open_temporary(const struct place *p, int *ret_fd)
         return errno == EDQUOT ? -ENOSPC : -errno;
     *ret_fd = fd;
     return 0;
+}
+
+/* ------------------------------------------------------------------ packed files in the making */
+
+int place_open_packing(const struct place *p, const struct digest *digest, int *ret_fd)
+{
+    char name[BLOB_NAME_MAX];
+    const int flags = O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW;
+    int fd = openat(p->partial, packing_name(digest, name), flags, PLACE_PARTIAL_MODE);
+    if (fd < 0)
+        return -errno;
+    *ret_fd = fd;
+    return 0;
+}
+
+int place_publish_packing(const struct place *p, const struct digest *digest, int fd, struct blob_facts *ret_facts)
+{
+    char packing[BLOB_NAME_MAX], blob[BLOB_NAME_MAX];
+    struct stat st;
+    if (fchmod(fd, PLACE_BLOB_MODE) < 0 ||
+        renameat(p->partial, packing_name(digest, packing), p->blobs, blob_name(digest, BLOB_PACKED, blob)) < 0)
+        return -errno;
+    if (fstat(fd, &st) < 0)
+        return -errno;
+    blob_facts_of(&st, ret_facts);
+    return 0;
+}
+
+int place_remove_packing(const struct place *p, const struct digest *digest)
+{
+    char name[BLOB_NAME_MAX];
+    return unlinkat(p->partial, packing_name(digest, name), 0) < 0 ? -errno : 0;
 }

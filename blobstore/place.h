@@ -51,7 +51,7 @@ MUST_CHECK int place_take_left(const struct place *p, struct place_left *ret_lef
 /* ------------------------------------------------------------------ blobs */
 
 /* -ENOENT: no such name, or not a file. */
-MUST_CHECK int place_open_blob(const struct place *p, const struct digest *digest, int *ret_fd,
+MUST_CHECK int place_open_blob(const struct place *p, const struct digest *digest, enum blob_form form, int *ret_fd,
                                struct blob_facts *ret_facts);
 /* Gives the partial file, which `fd` is open on, the name of its blob. Its bytes must be durable; the name is when
  * place_sync_fan() has returned. -EEXIST: the name is taken and `replace` is not set. On failure it is still partial.
@@ -61,12 +61,15 @@ MUST_CHECK int place_publish(const struct place *p, const struct digest *digest,
 /* Blobs are spread over directories by the first byte of their digest. */
 #define PLACE_FANS 256
 MUST_CHECK int place_sync_fan(const struct place *p, enum digest_algorithm algorithm, uint8_t fan);
+/* In every form. -ENOENT: there is none. */
 MUST_CHECK int place_remove_blob(const struct place *p, const struct digest *digest);
+MUST_CHECK int place_remove_form(const struct place *p, const struct digest *digest, enum blob_form form);
 
 /* ------------------------------------------------------------------ what does not belong among the blobs */
 
 /* Puts a blob whose bytes are not what they should be into quarantine, at the expense of older ones. */
-MUST_CHECK int place_quarantine(const struct place *p, const struct digest *digest, int64_t now_ms);
+MUST_CHECK int place_quarantine(const struct place *p, const struct digest *digest, enum blob_form form,
+                                int64_t now_ms);
 /* Puts `name` of the directory `at`, which is none of ours, beside them; it is never deleted. */
 MUST_CHECK int place_set_aside(const struct place *p, int at, const char *name, int64_t now_ms);
 /* <root>/index, if there is one, becomes index.bad-<time>; an earlier one is removed. */
@@ -82,15 +85,25 @@ int place_remove_partial(const struct place *p, const struct digest *digest);
 /* A file without a name. */
 MUST_CHECK int place_open_temporary(const struct place *p, int *ret_fd);
 
+/* ------------------------------------------------------------------ packed files in the making */
+
+/* A fresh one, for reading and writing; one that was left there loses its bytes. */
+MUST_CHECK int place_open_packing(const struct place *p, const struct digest *digest, int *ret_fd);
+/* Gives it its name, beside that of the plain file. Bytes and name are as durable as with place_publish(). */
+MUST_CHECK int place_publish_packing(const struct place *p, const struct digest *digest, int fd,
+                                     struct blob_facts *ret_facts);
+int place_remove_packing(const struct place *p, const struct digest *digest);
+
 /* ------------------------------------------------------------------ walks, for recovery */
 
 struct place_entry {
     struct digest digest;
+    enum blob_form form;
     uint64_t inode; /* as the directory has it */
 };
 
 struct place_list {
-    struct place_entry *entries; /* in the order of their digests */
+    struct place_entry *entries; /* in the order of their digests, and of their forms */
     size_t count, capacity;
 };
 
@@ -114,12 +127,14 @@ void blob_facts_of(const struct stat *st, struct blob_facts *ret_facts);
 
 #define PLACE_PARTIAL_MODE 0600
 #define PLACE_BLOB_MODE 0444 /* nobody writes to it again */
-#define BLOB_NAME_MAX 160    /* "sha512/ab/" + 128 + NUL */
+#define BLOB_NAME_MAX 160    /* "sha512/ab/" + 128 + ".zst" + NUL */
+#define PACKED_SUFFIX ".zst"
 
 /* A rename that fails with -EEXIST instead of replacing, on file systems that have none too. */
 MUST_CHECK int rename_noreplace(int from_at, const char *from, int to_at, const char *to);
 const char *fan_name(enum digest_algorithm algorithm, uint8_t fan, char name[BLOB_NAME_MAX]); /* "sha256/ab" */
-const char *blob_name(const struct digest *digest, char name[BLOB_NAME_MAX]);                 /* "sha256/ab/<hex>" */
+/* "sha256/ab/<hex>", and the suffix of its form */
+const char *blob_name(const struct digest *digest, enum blob_form form, char name[BLOB_NAME_MAX]);
 MUST_CHECK int open_listing(int at, const char *name, DIR **ret_dir);
 
 static inline void auto_closedir(DIR **d)

@@ -52,14 +52,15 @@ static int make_room(const struct place *p)
     }
 }
 
-int place_quarantine(const struct place *p, const struct digest *digest, int64_t now_ms)
+int place_quarantine(const struct place *p, const struct digest *digest, enum blob_form form, int64_t now_ms)
 {
     char from[BLOB_NAME_MAX], text[DIGEST_TEXT_MAX], to[BLOB_NAME_MAX];
-    (void)blob_name(digest, from);
+    (void)blob_name(digest, form, from);
     *strchr(digest_format(digest, text), ':') = '-';
     int r = -EEXIST;
     for (int i = 0; r == -EEXIST && i < NAME_TRIES; i++) {
-        (void)snprintf(to, sizeof(to), "%013lld-%s", (long long)now_ms + i, text);
+        (void)snprintf(to, sizeof(to), "%013lld-%s%s", (long long)now_ms + i, text,
+                       form == BLOB_PACKED ? PACKED_SUFFIX : "");
         r = rename_noreplace(p->blobs, from, p->quarantine, to);
     }
     return r == 0 ? make_room(p) : r;

@@ -43,10 +43,28 @@ static bool parse_name(const char *algorithm, const char *hex, struct digest *re
 static int by_digest(const void *a, const void *b)
 {
     const struct place_entry *x = a, *y = b;
-    return memcmp(x->digest.raw, y->digest.raw, sizeof(x->digest.raw));
+    int order = memcmp(x->digest.raw, y->digest.raw, sizeof(x->digest.raw));
+    return order ? order : (int)x->form - (int)y->form;
 }
 
-static int list_add(struct place_list *l, const struct digest *digest, uint64_t inode)
+/* "<hex>" or "<hex>.zst" */
+static bool parse_blob_name(enum digest_algorithm algorithm, const char *name, struct digest *ret_digest,
+                            enum blob_form *ret_form)
+{
+    char hex[DIGEST_TEXT_MAX];
+    size_t len = strlen(name), suffix = strlen(PACKED_SUFFIX);
+    bool is_packed = len > suffix && strcmp(name + len - suffix, PACKED_SUFFIX) == 0;
+    if (is_packed)
+        len -= suffix;
+    if (len >= sizeof(hex))
+        return false;
+    memcpy(hex, name, len);
+    hex[len] = '\0';
+    *ret_form = is_packed ? BLOB_PACKED : BLOB_PLAIN;
+    return parse_name(digest_algorithm_name(algorithm), hex, ret_digest);
+}
+
+static int list_add(struct place_list *l, const struct digest *digest, enum blob_form form, uint64_t inode)
 {
     if (l->count == l->capacity) {
         size_t capacity = l->capacity ? 2 * l->capacity : 1024;
@@ -56,7 +74,7 @@ static int list_add(struct place_list *l, const struct digest *digest, uint64_t 
         l->entries = entries;
         l->capacity = capacity;
     }
-    l->entries[l->count++] = (struct place_entry){.digest = *digest, .inode = inode};
+    l->entries[l->count++] = (struct place_entry){.digest = *digest, .form = form, .inode = inode};
     return 0;
 }
 
@@ -84,9 +102,10 @@ int place_list_fan(const struct place *p, enum digest_algorithm algorithm, uint8
         return r == -ENOENT ? 0 : r;
     for (const struct dirent *e; r == 0 && (e = next_entry(d, &r));) {
         struct digest digest;
-        if ((e->d_type == DT_REG || e->d_type == DT_UNKNOWN) &&
-            parse_name(digest_algorithm_name(algorithm), e->d_name, &digest) && digest.raw[0] == fan)
-            r = list_add(list, &digest, e->d_ino);
+        enum blob_form form;
+        if ((e->d_type == DT_REG || e->d_type == DT_UNKNOWN) && parse_blob_name(algorithm, e->d_name, &digest, &form) &&
+            digest.raw[0] == fan)
+            r = list_add(list, &digest, form, e->d_ino);
         else
             set_aside(p, dirfd(d), e->d_name, now_ms, foreign);
     }

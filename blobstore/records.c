@@ -10,7 +10,7 @@
 enum {
     BLOB_VERSION = 1,
     BLOB_AT_VERSION = 0,
-    BLOB_AT_FLAGS = 1, /* none yet */
+    BLOB_AT_FLAGS = 1,
     BLOB_AT_RESERVED = 2,
     BLOB_AT_SIZE = 8,
     BLOB_AT_FILE_SIZE = 16,
@@ -32,7 +32,12 @@ enum {
     TOTALS_AT_VERSION = 0,
     TOTALS_AT_RESERVED = 1,
     TOTALS_AT_BYTES = 8,
-    TOTALS_END = 16,
+    TOTALS_AT_CONTENT = 16,
+    TOTALS_END = 24,
+
+    /* flags; a record that has others is of a later version of this program */
+    BLOB_IS_PACKED = 1,
+    BLOB_STAYS_PLAIN = 2,
 
     FRONT_AT_MAGIC = 0,
     FRONT_AT_AT = 16,
@@ -99,6 +104,7 @@ void blob_record_encode(const struct blob_record *r, uint8_t bytes[BLOB_RECORD_S
 {
     memset(bytes, 0, BLOB_RECORD_SIZE);
     bytes[BLOB_AT_VERSION] = BLOB_VERSION;
+    bytes[BLOB_AT_FLAGS] = r->form == BLOB_PACKED ? BLOB_IS_PACKED : r->stays_plain ? BLOB_STAYS_PLAIN : 0;
     put64(bytes + BLOB_AT_SIZE, r->size);
     put64(bytes + BLOB_AT_FILE_SIZE, r->file.size);
     put64(bytes + BLOB_AT_INODE, r->file.inode);
@@ -111,8 +117,8 @@ void blob_record_encode(const struct blob_record *r, uint8_t bytes[BLOB_RECORD_S
 int blob_record_decode(const void *bytes, size_t len, struct blob_record *ret_record)
 {
     const uint8_t *b = bytes;
-    if (len != BLOB_RECORD_SIZE || b[BLOB_AT_VERSION] != BLOB_VERSION ||
-        !all_zero(b + BLOB_AT_FLAGS, BLOB_AT_SIZE - BLOB_AT_FLAGS))
+    if (len != BLOB_RECORD_SIZE || b[BLOB_AT_VERSION] != BLOB_VERSION || b[BLOB_AT_FLAGS] > BLOB_STAYS_PLAIN ||
+        !all_zero(b + BLOB_AT_RESERVED, BLOB_AT_SIZE - BLOB_AT_RESERVED))
         return -EBADMSG;
     *ret_record = (struct blob_record){
         .size = get64(b + BLOB_AT_SIZE),
@@ -122,6 +128,8 @@ int blob_record_decode(const void *bytes, size_t len, struct blob_record *ret_re
                  .ctime_ns = (int64_t)get64(b + BLOB_AT_CTIME)},
         .stored_at = (int64_t)get64(b + BLOB_AT_STORED),
         .verified_at = (int64_t)get64(b + BLOB_AT_VERIFIED),
+        .form = b[BLOB_AT_FLAGS] == BLOB_IS_PACKED ? BLOB_PACKED : BLOB_PLAIN,
+        .stays_plain = b[BLOB_AT_FLAGS] == BLOB_STAYS_PLAIN,
     };
     return 0;
 }
@@ -178,15 +186,20 @@ void totals_record_encode(const struct totals_record *r, uint8_t bytes[TOTALS_RE
     memset(bytes, 0, TOTALS_RECORD_SIZE);
     bytes[TOTALS_AT_VERSION] = TOTALS_VERSION;
     put64(bytes + TOTALS_AT_BYTES, r->bytes);
+    put64(bytes + TOTALS_AT_CONTENT, r->content);
 }
 
 int totals_record_decode(const void *bytes, size_t len, struct totals_record *ret_record)
 {
     const uint8_t *b = bytes;
-    if (len != TOTALS_RECORD_SIZE || b[TOTALS_AT_VERSION] != TOTALS_VERSION ||
+    bool is_short = len == TOTALS_AT_CONTENT; /* from before anything was packed */
+    if ((len != TOTALS_RECORD_SIZE && !is_short) || b[TOTALS_AT_VERSION] != TOTALS_VERSION ||
         !all_zero(b + TOTALS_AT_RESERVED, TOTALS_AT_BYTES - TOTALS_AT_RESERVED))
         return -EBADMSG;
-    *ret_record = (struct totals_record){.bytes = get64(b + TOTALS_AT_BYTES)};
+    *ret_record = (struct totals_record){
+        .bytes = get64(b + TOTALS_AT_BYTES),
+        .content = get64(b + (is_short ? TOTALS_AT_BYTES : TOTALS_AT_CONTENT)),
+    };
     return 0;
 }
 

@@ -19,7 +19,7 @@
 #define ACCESS_RECORD_SIZE 8
 #define SCHEMA_RECORD_SIZE 4
 #define WITNESS_RECORD_SIZE 24
-#define TOTALS_RECORD_SIZE 16
+#define TOTALS_RECORD_SIZE 24
 #define FRONT_RECORD_SIZE 32
 
 /* By what a file is known again without reading it. */
@@ -29,11 +29,20 @@ struct blob_facts {
     int64_t mtime_ns, ctime_ns;
 };
 
+/* What a file has in it. */
+enum blob_form {
+    BLOB_PLAIN,  /* the content */
+    BLOB_PACKED, /* the content in zstd frames (packed.h) */
+    BLOB_FORMS
+};
+
 struct blob_record {
     uint64_t size;          /* of the content */
-    struct blob_facts file; /* of the file that holds it; file.size == size until content is compressed at rest */
+    struct blob_facts file; /* of the file that holds it */
     int64_t stored_at;      /* wall clock, ms */
     int64_t verified_at;    /* wall clock, ms: when the bytes were last known to have the digest */
+    enum blob_form form;
+    bool stays_plain; /* it would not shrink enough */
 };
 
 /* The lock file, which nobody ever changes: another inode or ctime means that the whole store is a copy. */
@@ -43,7 +52,8 @@ struct witness_record {
 };
 
 struct totals_record {
-    uint64_t bytes;
+    uint64_t bytes;   /* of the files */
+    uint64_t content; /* of what is in them */
 };
 
 /* At the end of a partial file that has bytes ahead of a gap. */

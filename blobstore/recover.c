@@ -28,6 +28,7 @@
 /* What is to become of the record of one digest. */
 struct change {
     struct digest digest;
+    bool files[BLOB_FORMS];    /* that are there */
     bool put;                  /* else delete */
     bool had;                  /* there is a record that can be read, */
     struct blob_record record; /* and this is it; once judged: the new one */
@@ -43,7 +44,7 @@ struct recovery {
     bool synced;      /* the bytes of all files are durable */
     bool full;        /* there was no room for all changes */
     int64_t now;
-    uint64_t bytes;                  /* of the records that are right */
+    struct totals_record sum;        /* of the records that are right */
     uint64_t files_read, bytes_read; /* for who wants to know */
 
     struct place_list files; /* of one directory */
@@ -53,25 +54,46 @@ struct recovery {
 
 /* ------------------------------------------------------------------ one file */
 
-static int hash_file(int fd, enum digest_algorithm algorithm, struct digest *ret_digest)
+static int hash_content(struct blobstore_content *content, uint64_t size, enum digest_algorithm algorithm,
+                        struct digest *ret_digest)
 {
     AUTO(auto_digest_destroy) struct digest_state *state = NULL;
     AUTO_FREE char *data = malloc(READ_SIZE);
     if (!data)
         return -ENOMEM;
     int r = digest_begin(algorithm, &state);
-    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    for (off_t at = 0; r == 0;) {
-        ssize_t n = pread(fd, data, READ_SIZE, at);
-        if (n < 0 && errno == EINTR)
-            continue;
+    for (uint64_t at = 0; r == 0 && at < size;) {
+        size_t left = size - at < READ_SIZE ? (size_t)(size - at) : READ_SIZE;
+        ssize_t n = blobstore_content_read(content, at, data, left);
         if (n < 0)
-            return -errno;
-        if (n == 0)
-            return digest_end(state, ret_digest);
+            return (int)n;
         r = digest_update(state, data, (size_t)n);
-        at += n;
+        at += (uint64_t)n;
     }
+    return r == 0 ? digest_end(state, ret_digest) : r;
+}
+
+/* Reads the file through. -EBADMSG: it does not have the blob. */
+static int check_file(struct recovery *v, int fd, const struct digest *digest, enum blob_form form, uint64_t *ret_size)
+{
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+    AUTO_CLOSE int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    struct digest actual;
+    uint64_t size = 0;
+    if (own < 0)
+        return -errno;
+    int r = store_content_open(v->store, own, form, &content);
+    if (r < 0)
+        return r;
+    (void)TAKE_FD(own);
+    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
+    r = store_content_size(content, &size);
+    if (r == 0)
+        r = hash_content(content, size, digest->algorithm, &actual);
+    if (r == 0 && !digest_equal(&actual, digest))
+        r = -EBADMSG;
+    if (r == 0)
+        *ret_size = size;
     return r;
 }
 
@@ -83,43 +105,76 @@ static void note_read(struct recovery *v, uint64_t bytes)
         v->options->progress(v->options->progress_arg, v->files_read, v->bytes_read);
 }
 
-/* The record that the file deserves; `old` is the one that it had, or NULL. -EBADMSG: none, its bytes are wrong. */
-static int judge(struct recovery *v, const struct digest *digest, const struct blob_record *old,
+/* The record that the file deserves; `old` is the one that the blob had, or NULL. -EBADMSG: none, its bytes are wrong.
+ */
+static int judge(struct recovery *v, const struct digest *digest, enum blob_form form, const struct blob_record *old,
                  struct blob_record *ret_record)
 {
     AUTO_CLOSE int fd = -1;
     struct blob_facts facts;
-    int r = place_open_blob(&v->store->place, digest, &fd, &facts);
+    uint64_t size = 0;
+    int r = place_open_blob(&v->store->place, digest, form, &fd, &facts);
     if (r < 0) /* of the right name, but no file, or not for us to read */
         return r == -ENOENT || r == -EACCES || r == -EIO ? -EBADMSG : r;
-    if (old && blob_facts_equal(&facts, &old->file)) {
+    if (old && old->form == form && blob_facts_equal(&facts, &old->file)) {
         *ret_record = *old;
         return 0;
     }
-    struct digest actual;
-    r = hash_file(fd, digest->algorithm, &actual);
+    r = check_file(v, fd, digest, form, &size);
     note_read(v, facts.size);
     if (r < 0)
         return r == -EIO ? -EBADMSG : r;
-    if (!digest_equal(&actual, digest))
-        return -EBADMSG;
     (void)fchmod(fd, PLACE_BLOB_MODE); /* where the file is somebody else's, its bytes are good all the same */
     struct stat st;
     if (fstat(fd, &st) < 0)
         return -errno;
     blob_facts_of(&st, &facts);
     *ret_record = (struct blob_record){
-        .size = facts.size,
+        .size = size,
         .file = facts,
         .stored_at = old ? old->stored_at : facts.mtime_ns / 1000000,
         .verified_at = v->now,
+        .form = form,
+        .stays_plain = form == BLOB_PLAIN && pack_is_pointless(fd, size),
     };
     return 0;
 }
 
+/* The same for a blob whose packing was cut short, and that may have a file in both forms: either will do. */
+static int judge_forms(struct recovery *v, const struct change *c, struct blob_record *ret_record)
+{
+    const struct blob_record *old = c->had ? &c->record : NULL;
+    enum blob_form first = old ? old->form : BLOB_PLAIN;
+    int r = c->files[first] ? judge(v, &c->digest, first, old, ret_record) : -EBADMSG;
+    if (r == -EBADMSG && c->files[!first])
+        r = judge(v, &c->digest, (enum blob_form) !first, old, ret_record);
+    return r;
+}
+
 /* ------------------------------------------------------------------ one directory */
 
-static int add_change(struct recovery *v, const struct digest *digest, bool put, const struct blob_record *record)
+/* The files of one blob. */
+struct group {
+    const struct digest *digest;
+    bool files[BLOB_FORMS];
+    uint64_t inodes[BLOB_FORMS];
+};
+
+/* The one that begins at *i, which moves behind it. */
+static void next_group(const struct place_list *files, size_t *i, struct group *ret_group)
+{
+    struct group g = {.digest = &files->entries[*i].digest};
+    do {
+        const struct place_entry *e = &files->entries[(*i)++];
+        g.files[e->form] = true;
+        g.inodes[e->form] = e->inode;
+    } while (*i < files->count && digest_equal(&files->entries[*i].digest, g.digest));
+    *ret_group = g;
+}
+
+/* `g` is NULL where there is a record alone. */
+static int add_change(struct recovery *v, const struct digest *digest, const struct group *g,
+                      const struct blob_record *record)
 {
     if (v->count == v->capacity) {
         size_t capacity = v->capacity ? 2 * v->capacity : 64;
@@ -130,20 +185,31 @@ static int add_change(struct recovery *v, const struct digest *digest, bool put,
         v->capacity = capacity;
     }
     struct change *c = &v->changes[v->count++];
-    *c = (struct change){.digest = *digest, .put = put, .had = record};
+    *c = (struct change){.digest = *digest, .put = g, .had = record};
+    if (g)
+        memcpy(c->files, g->files, sizeof(c->files));
     if (record)
         c->record = *record;
     return 0;
 }
 
-/* A file, and its record or NULL. To be looked at later: not within the transaction. */
-static int compare(struct recovery *v, const struct place_entry *file, const struct blob_record *record)
+static void count(struct recovery *v, const struct blob_record *record)
 {
-    if (record && !v->copied && record->file.inode == file->inode) {
-        v->bytes += record->size;
+    v->sum.bytes += record->file.size;
+    v->sum.content += record->size;
+}
+
+/* The next files, and the record of their blob or NULL. To be looked at later: not within the transaction. */
+static int compare(struct recovery *v, size_t *i, const struct blob_record *record)
+{
+    struct group g;
+    next_group(&v->files, i, &g);
+    if (record && !v->copied && g.files[record->form] && !g.files[!record->form] &&
+        record->file.inode == g.inodes[record->form]) {
+        count(v, record);
         return 0;
     }
-    return add_change(v, &file->digest, true, record);
+    return add_change(v, g.digest, &g, record);
 }
 
 /* Compares the directory's files with the records of its part of the index. */
@@ -166,18 +232,18 @@ static int merge(struct recovery *v, enum digest_algorithm algorithm, uint8_t fa
         int order = -1; /* of the next file beside this record */
         while (r == 0 && i < v->files.count &&
                (order = memcmp(v->files.entries[i].digest.raw, digest.raw, sizeof(digest.raw))) < 0)
-            r = compare(v, &v->files.entries[i++], NULL);
+            r = compare(v, &i, NULL);
         if (r == 0 && i < v->files.count && order == 0)
-            r = compare(v, &v->files.entries[i++], readable ? &record : NULL);
+            r = compare(v, &i, readable ? &record : NULL);
         else if (r == 0)
-            r = add_change(v, &digest, false, NULL);
+            r = add_change(v, &digest, NULL, NULL);
         if (r == 0)
             r = index_cursor_next(&c);
     }
     if (r == -ENOENT)
         r = 0;
     while (r == 0 && i < v->files.count)
-        r = compare(v, &v->files.entries[i++], NULL);
+        r = compare(v, &i, NULL);
     return r;
 }
 
@@ -191,7 +257,7 @@ static int judge_files(struct recovery *v)
             continue;
         }
         struct blob_record record;
-        int r = judge(v, &c->digest, c->had ? &c->record : NULL, &record);
+        int r = judge_forms(v, c, &record);
         if (r == 0) {
             c->adopted = !c->had || !blob_facts_equal(&record.file, &c->record.file);
             c->record = record;
@@ -219,6 +285,14 @@ static int write_changes(struct recovery *v)
     return index_commit(&t);
 }
 
+/* What does not count goes: the second file of a blob, or one with wrong bytes. */
+static bool clear_file(struct recovery *v, const struct change *c, enum blob_form form)
+{
+    if (c->put)
+        return c->record.form != form && place_remove_form(&v->store->place, &c->digest, form) == 0;
+    return place_quarantine(&v->store->place, &c->digest, form, v->now) == 0;
+}
+
 /* Index committed → name gone, as ever. */
 static void conclude(struct recovery *v)
 {
@@ -227,9 +301,10 @@ static void conclude(struct recovery *v)
         v->report->adopted += c->adopted;
         v->report->dropped += c->dropped;
         if (c->put)
-            v->bytes += c->record.size;
-        else if (place_quarantine(&v->store->place, &c->digest, v->now) == 0)
-            v->report->discarded++;
+            count(v, &c->record);
+        for (enum blob_form form = BLOB_PLAIN; form < BLOB_FORMS; form++)
+            if (c->files[form])
+                v->report->discarded += clear_file(v, c, form);
     }
 }
 
@@ -265,9 +340,9 @@ static int correct_total(struct recovery *v)
     int r = index_begin_write(v->store->index, &t);
     if (r == 0)
         r = catalog_totals(&t, &totals);
-    if (r < 0 || totals.bytes == v->bytes)
+    if (r < 0 || (totals.sum.bytes == v->sum.bytes && totals.sum.content == v->sum.content))
         return r;
-    catalog_set_bytes(&t, v->bytes);
+    catalog_set_sum(&t, &v->sum);
     return index_commit(&t);
 }
 
@@ -307,7 +382,7 @@ static int count_blobs(struct recovery *v)
         r = catalog_totals(&t, &totals);
     if (r == 0) {
         v->report->blobs = totals.blobs;
-        v->report->bytes = totals.bytes;
+        v->report->bytes = totals.sum.bytes;
     }
     return r;
 }

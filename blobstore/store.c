@@ -20,6 +20,7 @@ static void store_destroy(struct blobstore *store)
     index_close(store->index);
     touches_destroy(store->touches);
     (void)pthread_mutex_destroy(&store->writers_lock);
+    (void)pthread_mutex_destroy(&store->to_pack_lock);
     (void)pthread_mutex_destroy(&store->names);
     place_close(&store->place); /* and with it the lock */
     free(store);
@@ -34,6 +35,7 @@ static int create(struct blobstore **ret_store)
     store->place = PLACE_CLOSED;
     (void)pthread_mutex_init(&store->names, NULL);
     (void)pthread_mutex_init(&store->writers_lock, NULL);
+    (void)pthread_mutex_init(&store->to_pack_lock, NULL);
     int r = touches_create(&store->touches);
     if (r < 0)
         return r;
@@ -171,6 +173,9 @@ static void fill_info(const struct digest *digest, const struct blob_record *rec
 {
     *ret_info = (struct blobstore_info){.digest = *digest,
                                         .size = record->size,
+                                        .file_size = record->file.size,
+                                        .is_packed = record->form == BLOB_PACKED,
+                                        .may_be_packed = record->form == BLOB_PLAIN && !record->stays_plain,
                                         .stored_at = record->stored_at,
                                         .used_at = used_at,
                                         .verified_at = record->verified_at};
@@ -200,7 +205,7 @@ int store_open_blob(struct blobstore *store, const struct digest *digest, struct
     int r = store_find(store, digest, &found.record, &found.used_at);
     if (r < 0)
         return r;
-    r = place_open_blob(&store->place, digest, &found.fd, &facts);
+    r = place_open_blob(&store->place, digest, found.record.form, &found.fd, &facts);
     if (r < 0)
         return r == -ENOENT ? -EBADMSG : r;
     if (!blob_facts_equal(&facts, &found.record.file)) {
@@ -223,10 +228,13 @@ static int delete_record(struct blobstore *store, const struct digest *digest)
 
 int store_condemn(struct blobstore *store, const struct digest *digest)
 {
+    struct blob_record record = {.form = BLOB_PLAIN};
+    int64_t used_at;
+    (void)!store_find(store, digest, &record, &used_at); /* one that cannot be read says nothing */
     int r = delete_record(store, digest);
     if (r < 0)
         return r;
-    r = place_quarantine(&store->place, digest, clock_real_ms());
+    r = place_quarantine(&store->place, digest, record.form, clock_real_ms());
     if (r < 0 && r != -ENOENT)
         atomic_store(&store->untidy, true);
     return 0;
@@ -244,7 +252,8 @@ static int look_again(struct blobstore *store, const struct digest *digest, stru
     return r;
 }
 
-int blobstore_get(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info, int *ret_fd)
+int blobstore_get(struct blobstore *store, const struct digest *digest, struct blobstore_info *ret_info,
+                  struct blobstore_content **ret_content)
 {
     struct found_blob found;
     int r = store_open_blob(store, digest, &found);
@@ -252,8 +261,12 @@ int blobstore_get(struct blobstore *store, const struct digest *digest, struct b
         r = look_again(store, digest, &found);
     if (r < 0)
         return r;
+    r = store_content_open(store, found.fd, found.record.form, ret_content);
+    if (r < 0) {
+        (void)close(found.fd);
+        return r;
+    }
     fill_info(digest, &found.record, found.used_at, ret_info);
-    *ret_fd = found.fd;
     return 0;
 }
 
@@ -275,7 +288,8 @@ int blobstore_totals(struct blobstore *store, struct blobstore_totals *ret_total
     if (r == 0)
         r = catalog_totals(&t, &totals);
     if (r == 0)
-        *ret_totals = (struct blobstore_totals){.blobs = totals.blobs, .bytes = totals.bytes};
+        *ret_totals =
+            (struct blobstore_totals){.blobs = totals.blobs, .bytes = totals.sum.bytes, .content = totals.sum.content};
     return r;
 }
 

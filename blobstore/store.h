@@ -2,9 +2,10 @@
  * The inside of a store, for the files of blobstore/ only.
  *
  * Locks, in the order in which they are taken: `writers_lock` alone; `names` → a transaction of the index; a touch's
- * lock alone. No lock is taken inside a transaction. `names` is held while names of blobs change together with what the
- * index says of them: by every removal from its commit to its unlink, by publish from its look-up to its rename, by get
- * only where a file is not the one of its record.
+ * lock alone; `to_pack_lock` alone. No lock is taken inside a transaction. `names` is held while names of blobs change
+ * together with what the index says of them: by every removal from its commit to its unlink, by publish from its
+ * look-up to its rename, by a packing from its rename to its unlink, by get only where a file is not the one of its
+ * record.
  */
 #pragma once
 
@@ -18,6 +19,7 @@
 #include <stdatomic.h>
 
 #define WRITER_BUCKETS 256
+#define TO_PACK_MAX 1024 /* a power of two */
 
 struct blobstore {
     /* set at open */
@@ -27,6 +29,7 @@ struct blobstore {
     int64_t doubted_before; /* 0: nothing is */
 
     /* any thread */
+    atomic_size_t kept;     /* bytes of frames that readers keep */
     atomic_bool untidy;     /* there may be files without a record: to be looked for at the next start */
     atomic_bool batch_open; /* one at a time */
 
@@ -34,6 +37,10 @@ struct blobstore {
 
     pthread_mutex_t writers_lock;
     struct blobstore_writer *writers[WRITER_BUCKETS]; /* under writers_lock; by digest */
+
+    pthread_mutex_t to_pack_lock;
+    struct digest to_pack[TO_PACK_MAX]; /* under to_pack_lock: a ring, the eldest is overwritten */
+    uint32_t to_pack_first, to_pack_end;
 };
 
 /* A blob that is open, and what is known of it. */
@@ -48,8 +55,16 @@ MUST_CHECK int store_find(struct blobstore *store, const struct digest *digest, 
 /* Opens the blob and holds its file against its record. -EBADMSG: it does not fit, or is not there; nothing was done.
  */
 MUST_CHECK int store_open_blob(struct blobstore *store, const struct digest *digest, struct found_blob *ret_found);
-/* Under `names`: the record goes, then the file, into quarantine. */
+/* Under `names`: the record goes, then its file, into quarantine. */
 int store_condemn(struct blobstore *store, const struct digest *digest);
+
+/* content.c: takes over the descriptor where it succeeds. */
+MUST_CHECK int store_content_open(struct blobstore *store, int fd, enum blob_form form,
+                                  struct blobstore_content **ret_content);
+MUST_CHECK int store_content_size(struct blobstore_content *c, uint64_t *ret_size);
+/* pack.c: whether the first look at a file tells that it would not shrink enough. */
+bool pack_is_pointless(int fd, uint64_t size);
+void pack_note(struct blobstore *store, const struct digest *digest);
 
 /* writer.c: makes the bytes durable. After -EIO they can never be relied on. */
 MUST_CHECK int writer_sync(struct blobstore_writer *w);

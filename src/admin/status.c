@@ -11,9 +11,10 @@ static json_t *describe_store(struct admin *a)
         return NULL;
     const struct config *config = admin_hold_config(a);
     json_int_t max = (json_int_t)config_room_bytes(&config->store.max_size, size);
-    json_t *store = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I}", "path", config->store.path, "blobs",
-                              (json_int_t)totals.blobs, "bytes", (json_int_t)totals.bytes, "max_bytes", max,
-                              "disk_bytes", (json_int_t)size, "disk_available", (json_int_t)available);
+    json_t *store =
+        json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I}", "path", config->store.path, "blobs", (json_int_t)totals.blobs,
+                  "bytes", (json_int_t)totals.bytes, "content_bytes", (json_int_t)totals.content, "max_bytes", max,
+                  "disk_bytes", (json_int_t)size, "disk_available", (json_int_t)available);
     admin_release_config(a);
     return store;
 }

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 struct content {
-    int fd; /* -1: not open */
+    struct blobstore_content *blob; /* NULL: not open */
     uint64_t size, at;
 };
 

@@ -185,6 +185,8 @@ static int copy(struct writing *w, const struct backup_item *item, struct conten
     int r = digest_begin(item->digest.algorithm, &state);
     for (ssize_t n = 1; r == 0 && n > 0;) {
         n = content_read(content, w->data, COPY_SIZE);
+        if (n == -ENOMEM)
+            r = -ENOMEM; /* which says nothing of the blob */
         if (n <= 0)
             continue;
         r = digest_update(state, w->data, (size_t)n);
@@ -224,7 +226,7 @@ static int add_blob(struct writing *w, const struct backup_item *item)
         w->end.bytes += item->size;
         w->end.damaged += !good;
         if (!good && w->options->damaged)
-            w->options->damaged(w->options->arg, &item->digest, content.fd);
+            w->options->damaged(w->options->arg, &item->digest, blobstore_content_fd(content.blob));
     }
     content_close(&content);
     return r;

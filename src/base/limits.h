@@ -26,6 +26,10 @@
 /* The end of a longer body that is held back until its digest is known to match. */
 #define FLIGHT_HOLD_BACK (64 * KIB)
 
+/* zstd's, for what is compressed at rest: half the speed of level 1, and most of what higher ones save
+ * (docs/performance.md). */
+#define PACK_LEVEL 3
+
 /* A blob larger than this is refused: nothing of the field is near it, and a lying Content-Length must end somewhere.
  */
 #define LIMIT_BLOB (1024ULL * 1024 * MIB)

@@ -51,12 +51,15 @@ enum metric {
     METRIC_BUDGET_EMPTY_IN,      /* registry, source, account */
     METRIC_BUDGET_BLOCKED_UNTIL, /* registry, source, account */
     METRIC_STORE_BYTES,          /* none */
+    METRIC_STORE_CONTENT,        /* none */
     METRIC_STORE_BLOBS,          /* none */
     METRIC_STORE_LIMIT,          /* none */
     METRIC_STORE_HELD,           /* none */
     METRIC_STORE_AVAILABLE,      /* none */
     METRIC_EVICTED_IMAGES,       /* none */
     METRIC_EVICTED_BYTES,        /* none */
+    METRIC_PACKED_BLOBS,         /* none */
+    METRIC_PACKED_SAVED,         /* none */
     METRIC_PASSED_BY,            /* registry */
     METRIC_SCRUBBED_BYTES,       /* none */
     METRIC_DAMAGED,              /* found */

@@ -20,6 +20,7 @@ enum config_log_format { CONFIG_LOG_TEXT, CONFIG_LOG_JSON };
 enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
 enum config_pull_secrets { CONFIG_PULL_SECRETS_TLS, CONFIG_PULL_SECRETS_ALWAYS, CONFIG_PULL_SECRETS_OFF };
 enum config_client_certificates { CONFIG_CLIENTS_REQUIRED, CONFIG_CLIENTS_OPTIONAL };
+enum config_compression { CONFIG_COMPRESSION_OFF, CONFIG_COMPRESSION_ZSTD };
 /* The status for what is not stored and cannot be had now. */
 enum config_miss_status { CONFIG_MISS_503, CONFIG_MISS_404, CONFIG_MISS_429 };
 
@@ -145,6 +146,7 @@ struct config {
         int64_t verify_every_ms;
         int64_t scrub_interval_ms; /* 0: never */
         uint64_t scrub_rate;       /* bytes a second */
+        enum config_compression compression;
     } store;
     struct {
         struct config_list listen; /* "unix:/path", "127.0.0.1:5002"; none: off */

@@ -346,6 +346,8 @@ static const struct schema_item ops_items[] = {
             "Whoever reaches it may read and do all that there is; nobody does by default."},
     {NULL}};
 
+static const char *const compressions[] = {[CONFIG_COMPRESSION_OFF] = "off", [CONFIG_COMPRESSION_ZSTD] = "zstd", NULL};
+
 static const struct schema_item store_items[] = {
     {"path", SCHEMA_TEXT, AT(store.path), .fallback = "./var", .restart = true,
      .doc = "The directory of blobs and index, made where it does not exist. A local file system, and one process a "
@@ -370,6 +372,10 @@ static const struct schema_item store_items[] = {
          "orderly. What is damaged goes into quarantine and is fetched again when it is asked for. 0 never does."},
     {"scrub_rate", SCHEMA_SIZE, AT(store.scrub_rate), .min = 65536, .max = INT64_MAX, .fallback = "10MiB",
      .doc = "Bytes a second that are read for it at most: 10 MiB are 6 TB in a week."},
+    {"compression", SCHEMA_CHOICE, AT(store.compression), .choices = compressions, .fallback = "zstd",
+     .doc = "Content that shrinks by an eighth or more (layers that are not compressed, large manifests and lists) is "
+            "kept in zstd frames, after it has been stored. It is served as it was, or as `Content-Encoding: zstd` to "
+            "a client that asks for that. `off` leaves what is stored as it is."},
     {NULL}};
 
 static const struct schema_item admin_items[] = {
@@ -639,5 +645,6 @@ _Static_assert(sizeof(enum config_log_level) == sizeof(unsigned) &&
                    sizeof(enum config_miss_status) == sizeof(unsigned) &&
                    sizeof(enum config_tls_version) == sizeof(unsigned) &&
                    sizeof(enum config_client_certificates) == sizeof(unsigned) &&
-                   sizeof(enum config_pull_secrets) == sizeof(unsigned),
+                   sizeof(enum config_pull_secrets) == sizeof(unsigned) &&
+                   sizeof(enum config_compression) == sizeof(unsigned),
                "a CHOICE is stored as unsigned");

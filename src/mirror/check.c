@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "blobstore/blobstore.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +10,7 @@
 
 struct check {
     struct digest digest;
-    int fd;
+    struct blobstore_content *content;
     uint64_t size, hashed; /* and given: the next that is wanted */
     int64_t began;
     enum check_verdict verdict;
@@ -18,13 +19,13 @@ struct check {
     char *held;         /* from there on: the very bytes that were hashed; NULL before they are read */
 };
 
-int check_open(const struct digest *digest, int fd, uint64_t size, struct check **ret_check)
+int check_open(const struct digest *digest, struct blobstore_content *content, uint64_t size, struct check **ret_check)
 {
     struct check *c = calloc(1, sizeof(*c));
     if (!c)
         return -ENOMEM;
     c->digest = *digest;
-    c->fd = fd;
+    c->content = content;
     c->size = size;
     c->began = clock_real_ms();
     c->held_from = size > FLIGHT_HOLD_BACK ? size - FLIGHT_HOLD_BACK : 0;
@@ -37,21 +38,12 @@ int check_open(const struct digest *digest, int fd, uint64_t size, struct check 
     return 0;
 }
 
-static ssize_t read_at(const struct check *c, uint64_t offset, void *data, size_t len)
-{
-    ssize_t n;
-    do
-        n = pread(c->fd, data, len, (off_t)offset);
-    while (n < 0 && errno == EINTR);
-    return n > 0 ? n : -EIO; /* shorter than it was published, or not to be read */
-}
-
-/* The next bytes of the file, hashed; else the verdict is set, and the result -EIO. */
+/* The next bytes of the content, hashed; else the verdict is set, and the result -EIO. */
 static ssize_t read_next(struct check *c, void *data, size_t len)
 {
-    ssize_t n = read_at(c, c->hashed, data, len);
+    ssize_t n = blobstore_content_read(c->content, c->hashed, data, len);
     if (n < 0)
-        c->verdict = CHECK_WRONG;
+        c->verdict = n == -ENOMEM ? CHECK_FAILED : CHECK_WRONG;
     else if (digest_update(c->hash, data, (size_t)n) < 0)
         c->verdict = CHECK_FAILED;
     if (c->verdict != CHECK_OPEN)
@@ -89,8 +81,12 @@ ssize_t check_read(struct check *c, uint64_t offset, void *data, size_t len)
         return -EIO;
     if (len > c->size - offset)
         len = (size_t)(c->size - offset);
-    if (c->verdict == CHECK_LEFT || offset < c->held_from)
-        return read_at(c, offset, data, len);
+    if (c->verdict == CHECK_LEFT || offset < c->held_from) {
+        ssize_t n = blobstore_content_read(c->content, offset, data, len);
+        if (n == -EBADMSG)
+            c->verdict = CHECK_WRONG;
+        return n;
+    }
     memcpy(data, c->held + (offset - c->held_from), len);
     return (ssize_t)len;
 }

@@ -1,5 +1,5 @@
 /*
- * A check: a stored file that is hashed on its way to a client who reads all of it, from the first byte on, and does
+ * A check: a stored blob that is hashed on its way to a client who reads all of it, from the first byte on, and does
  * not get the last ones before they are known to be right. Who reads it in another way is served without. One thread at
  * a time.
  */
@@ -10,6 +10,7 @@
 
 #include <sys/types.h>
 
+struct blobstore_content;
 struct check;
 
 enum check_verdict {
@@ -20,9 +21,10 @@ enum check_verdict {
     CHECK_LEFT,   /* not read from the first byte on: nobody knows */
 };
 
-/* `fd` is the caller's and stays open. */
-MUST_CHECK int check_open(const struct digest *digest, int fd, uint64_t size, struct check **ret_check);
-/* > 0 bytes of the file at `offset` < size; -EIO: nothing more comes. */
+/* `content` is the caller's and stays open. */
+MUST_CHECK int check_open(const struct digest *digest, struct blobstore_content *content, uint64_t size,
+                          struct check **ret_check);
+/* > 0 bytes of the content at `offset` < size; < 0: nothing more comes. */
 MUST_CHECK ssize_t check_read(struct check *c, uint64_t offset, void *data, size_t len);
 /* Reads on, to the last bytes, which are kept; for files that are small. */
 enum check_verdict check_finish(struct check *c);

@@ -145,6 +145,7 @@ static int measure(struct evictor *e, uint64_t *ret_goal)
     if (most > 0 && used > most && used - low > goal && !is_held(e))
         goal = used - low;
     metrics_set(METRIC_STORE_BYTES, (int64_t)totals.bytes, NO_LABELS);
+    metrics_set(METRIC_STORE_CONTENT, (int64_t)totals.content, NO_LABELS);
     metrics_set(METRIC_STORE_BLOBS, (int64_t)totals.blobs, NO_LABELS);
     metrics_set(METRIC_STORE_LIMIT, (int64_t)most, NO_LABELS);
     metrics_set(METRIC_STORE_HELD, (int64_t)held, NO_LABELS);
@@ -230,7 +231,7 @@ static int remove_parts(struct evictor *e, const struct elder *root, const struc
         return -ENOMEM;
     for (size_t at = 0; (digest = digest_set_next(parts, &at)); n++) {
         struct blobstore_info info;
-        sizes[n] = blobstore_stat(e->store, digest, &info) == 0 ? info.size : 0;
+        sizes[n] = blobstore_stat(e->store, digest, &info) == 0 ? info.file_size : 0;
         bytes += sizes[n];
     }
     int r = commit(e, parts);

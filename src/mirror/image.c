@@ -61,21 +61,15 @@ int image_is_needed(struct blobstore *store, const struct digest *digest, const 
 static int read_manifest(struct blobstore *store, const struct digest *digest, struct manifest **ret_manifest)
 {
     struct blobstore_info info;
-    AUTO_CLOSE int fd = -1;
-    if (blobstore_get(store, digest, &info, &fd) < 0 || info.size > LIMIT_MANIFEST)
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+    if (blobstore_get(store, digest, &info, &content) < 0 || info.size > LIMIT_MANIFEST)
         return 0;
     AUTO_FREE char *data = malloc(info.size + 1);
     if (!data)
         return -ENOMEM;
-    for (size_t at = 0; at < info.size;) {
-        ssize_t n = pread(fd, data + at, info.size - at, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return 0;
-        at += (size_t)n;
-    }
-    int r = manifest_parse(data, info.size, ret_manifest);
+    int r = blobstore_content_read_all(content, data, info.size);
+    if (r == 0)
+        r = manifest_parse(data, info.size, ret_manifest);
     return r == -ENOMEM ? r : 0;
 }
 

@@ -68,28 +68,20 @@ static int stored_type(struct library *l, const struct digest *digest, struct bu
     return value->len > 1 && value->data[0] == RECORD_VERSION ? 0 : -ENOENT;
 }
 
-static int read_all(int fd, char *data, size_t len)
-{
-    for (size_t at = 0; at < len;) {
-        ssize_t n = pread(fd, data + at, len - at, (off_t)at);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EBADMSG;
-        at += (size_t)n;
-    }
-    return 0;
-}
-
-static int check(struct library *l, const struct digest *digest, int fd, const char *data, size_t len)
+/* -ENOENT: not what it should be, which has been said. */
+static int read_checked(struct library *l, const struct digest *digest, struct blobstore_content *content, char *data,
+                        size_t len)
 {
     struct digest actual;
-    int r = digest_of(digest->algorithm, data, len, &actual);
-    if (r == 0 && !digest_equal(&actual, digest)) {
-        damage_report(l->keeper, l->store, digest, fd, "request");
-        r = -ENOENT;
-    }
-    return r;
+    int r = blobstore_content_read_all(content, data, len);
+    if (r == 0)
+        r = digest_of(digest->algorithm, data, len, &actual);
+    if (r == 0 && !digest_equal(&actual, digest))
+        r = -EBADMSG;
+    if (r != -EBADMSG)
+        return r;
+    damage_report(l->keeper, l->store, digest, blobstore_content_fd(content), "request");
+    return -ENOENT;
 }
 
 static void keep(struct library *l, struct document *d, const struct manifest *m, const char *registry,
@@ -98,10 +90,10 @@ static void keep(struct library *l, struct document *d, const struct manifest *m
 static int load(struct library *l, const struct digest *digest, struct document **ret_document)
 {
     struct blobstore_info info;
-    AUTO_CLOSE int fd = -1;
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
     AUTO_BUF struct buf type = BUF_INIT(4 * KIB);
     bool has_record = stored_type(l, digest, &type) == 0;
-    int r = blobstore_get(l->store, digest, &info, &fd);
+    int r = blobstore_get(l->store, digest, &info, &content);
     if (r == -EBADMSG)
         damage_note(digest, "request");
     if (r < 0)
@@ -111,11 +103,9 @@ static int load(struct library *l, const struct digest *digest, struct document 
     AUTO_FREE char *data = malloc(info.size + 1);
     if (!data)
         return -ENOMEM;
-    r = read_all(fd, data, info.size);
-    if (r == 0)
-        r = check(l, digest, fd, data, info.size);
+    r = read_checked(l, digest, content, data, info.size);
     if (r < 0)
-        return r == -EBADMSG ? -ENOENT : r;
+        return r;
     if (has_record)
         return document_create(digest, type.data + 1, data, info.size, ret_document);
     /* The records were lost with an index: the bytes say what they were. */

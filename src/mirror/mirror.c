@@ -33,8 +33,9 @@ static bool has_accounts(struct mirror *m, const struct config *config)
 static int64_t spend_time(void *arg)
 {
     struct mirror *m = arg;
-    int64_t evict = evictor_step(m->evictor), scrub = scrubber_step(m->scrubber);
-    return evict < scrub ? evict : scrub;
+    int64_t evict = evictor_step(m->evictor), scrub = scrubber_step(m->scrubber), pack = packer_step(m->packer);
+    int64_t first = evict < scrub ? evict : scrub;
+    return first < pack ? first : pack;
 }
 
 static int start_parts(struct mirror *m)
@@ -52,6 +53,8 @@ static int start_parts(struct mirror *m)
         r = evictor_create(m->store, m->library, m->uses, &m->evictor);
     if (r == 0)
         r = scrubber_create(m->store, m->library, &m->scrubber);
+    if (r == 0)
+        r = packer_create(m->store, m->uses, &m->packer);
     if (r == 0)
         r = pointers_create(m->store, m->keeper, &m->pointers);
     if (r == 0)
@@ -95,6 +98,7 @@ static int start_parts(struct mirror *m)
         return r;
     evictor_configure(m->evictor, m->config);
     scrubber_configure(m->scrubber, m->config);
+    packer_configure(m->packer, m->config);
     keeper_employ(m->keeper, spend_time, m);
     return seeder_start(m, &m->seeder);
 }
@@ -131,6 +135,7 @@ int mirror_reload(struct mirror *m, const struct config *config)
     recent_forget_all(m->recent);
     evictor_configure(m->evictor, config);
     scrubber_configure(m->scrubber, config);
+    packer_configure(m->packer, config);
     keeper_hurry(m->keeper);
     seeder_configure(m->seeder);
     return 0;
@@ -158,6 +163,7 @@ void mirror_stop(struct mirror *m)
     visibilities_destroy(m->visibilities);
     privacy_destroy(m->privacy);
     pointers_destroy(m->pointers);
+    packer_destroy(m->packer);
     scrubber_destroy(m->scrubber);
     evictor_destroy(m->evictor);
     uses_destroy(m->uses);

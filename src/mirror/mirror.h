@@ -53,7 +53,12 @@ struct mirror_request {
     struct mirror_waiter waiter;
 };
 
-enum mirror_body { MIRROR_NO_BODY, MIRROR_MEMORY, MIRROR_FILE, MIRROR_FLIGHT };
+enum mirror_body {
+    MIRROR_NO_BODY,
+    MIRROR_MEMORY,
+    MIRROR_FILE,
+    MIRROR_FLIGHT, /* to be had by mirror_read() alone: it is on its way, or is checked or unpacked when it is read */
+};
 enum mirror_outcome { MIRROR_NONE, MIRROR_HIT, MIRROR_JOINED, MIRROR_MISS, MIRROR_STALE, MIRROR_ERROR };
 
 /* Strings and memory are the session's, good until mirror_close(). */
@@ -63,6 +68,8 @@ struct mirror_answer {
     uint64_t size;         /* bytes of the whole body */
     const void *memory;    /* MIRROR_MEMORY */
     int fd;                /* MIRROR_FILE: the session's; dup() it to keep it; -1 otherwise */
+    uint64_t packed_size;  /* bytes of the whole body as a zstd stream, where it is stored like that; else 0 */
+    int packed_fd;         /* that stream: the session's */
     const char *content_type;
     const char *digest;        /* Docker-Content-Digest, and ETag in quotes; NULL where there is none */
     const char *link;          /* query of the next page, encoded, without `ns`: "n=100&last=x"; or NULL */

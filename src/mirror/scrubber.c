@@ -49,7 +49,7 @@ struct scrubber {
     struct blobstore_info page[PAGE];
     size_t page_count, page_at;
     bool page_is_last;
-    int fd; /* of the blob that is being read; -1: none is */
+    struct blobstore_content *content; /* of the blob that is being read; NULL: none is */
     struct blobstore_info info;
     struct digest_state *hash;
     uint64_t hashed, owed; /* bytes that were read, and not rested for yet */
@@ -96,14 +96,13 @@ static int write_down(struct scrubber *s)
 
 static void close_blob(struct scrubber *s)
 {
-    if (s->fd >= 0)
-        (void)close(TAKE_FD(s->fd));
+    blobstore_content_close(TAKE_PTR(s->content));
     digest_destroy(TAKE_PTR(s->hash));
 }
 
 static int open_blob(struct scrubber *s, const struct digest *digest)
 {
-    int r = blobstore_get(s->store, digest, &s->info, &s->fd);
+    int r = blobstore_get(s->store, digest, &s->info, &s->content);
     if (r < 0) {
         if (r == -EBADMSG) {
             s->bad++;
@@ -132,7 +131,7 @@ static int end_blob(struct scrubber *s, bool is_read)
     if (is_read && digest_equal(&actual, &s->info.digest)) {
         s->verified[s->verified_count++] = (struct verified){s->info.digest, s->began};
         s->round_blobs++;
-    } else if (damage_condemn(s->store, &s->info.digest, s->fd, "scrub") == 0) {
+    } else if (damage_condemn(s->store, &s->info.digest, blobstore_content_fd(s->content), "scrub") == 0) {
         library_forget(s->library, &s->info.digest);
         s->bad++;
     }
@@ -146,12 +145,10 @@ static int read_slice(struct scrubber *s)
 {
     uint64_t left = s->info.size - s->hashed;
     size_t want = left < SLICE ? (size_t)left : SLICE;
-    ssize_t n = want ? pread(s->fd, s->slice, want, (off_t)s->hashed) : 0;
-    if (n < 0 && errno == EINTR)
-        return 0;
-    if (n < 0 || (n == 0 && want))
+    ssize_t n = want ? blobstore_content_read(s->content, s->hashed, s->slice, want) : 0;
+    if (n < 0 && n != -ENOMEM)
         return end_blob(s, /* is_read= */ false);
-    int r = digest_update(s->hash, s->slice, (size_t)n);
+    int r = n < 0 ? (int)n : digest_update(s->hash, s->slice, (size_t)n);
     if (r < 0) {
         close_blob(s);
         return r;
@@ -212,7 +209,6 @@ int scrubber_create(struct blobstore *store, struct library *library, struct scr
         return -ENOMEM;
     s->store = store;
     s->library = library;
-    s->fd = -1;
     s->written_at = clock_monotonic_ms();
     (void)pthread_mutex_init(&s->lock, NULL);
     s->slice = malloc(SLICE);
@@ -267,7 +263,7 @@ int64_t scrubber_step(struct scrubber *s)
     if (now < s->next_at)
         return s->next_at - now;
     s->next_at = now;
-    int r = s->fd >= 0 ? read_slice(s) : look(s, interval_ms);
+    int r = s->content ? read_slice(s) : look(s, interval_ms);
     if (r < 0) {
         log_event(LOG_ERROR, "scrub_failed", LOG_S("error", strerrorname_np(-r)));
         s->next_at = now + ERROR_REST_MS;

@@ -129,7 +129,6 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     s->only_if_cached = request->only_if_cached;
     s->class = request->is_seeding ? UPSTREAM_SEEDING : UPSTREAM_LIVE;
     s->opened = clock_monotonic_ms();
-    s->fd = -1;
     s->body = BUF_INIT(LIMIT_DOCUMENT);
     s->link = BUF_INIT(4 * KIB);
     if (request->login && (!(s->login = strdup(request->login)) || !(s->login_key = strdup(request->login_key))))
@@ -227,8 +226,7 @@ void mirror_close(struct mirror_session *s)
     passage_close(s->passage);
     check_close(s->check);
     document_unref(s->document);
-    if (s->fd >= 0)
-        (void)close(s->fd);
+    blobstore_content_close(s->content);
     uses_leave(s->mirror->uses, &s->use);
     buf_finish(&s->body);
     buf_finish(&s->link);

@@ -59,7 +59,7 @@ static void tell(struct mirror_session *s, enum check_verdict verdict)
     if (verdict == CHECK_RIGHT)
         damage_report_none(s->mirror->keeper, &s->digest, check_began(s->check));
     else if (verdict == CHECK_WRONG)
-        damage_report(s->mirror->keeper, s->mirror->store, &s->digest, s->fd, "request");
+        damage_report(s->mirror->keeper, s->mirror->store, &s->digest, blobstore_content_fd(s->content), "request");
 }
 
 static ssize_t read_checked(struct mirror_session *s, uint64_t offset, void *data, size_t len)
@@ -71,10 +71,10 @@ static ssize_t read_checked(struct mirror_session *s, uint64_t offset, void *dat
     return n;
 }
 
-/* Of s->fd. 0: answered. -EBADMSG: a small one, which has been looked at, and is wrong. */
+/* Of s->content. 0: answered. -EBADMSG: a small one, which has been looked at, and is wrong. */
 static int answer_checked(struct mirror_session *s, uint64_t size)
 {
-    int r = check_open(&s->digest, s->fd, size, &s->check);
+    int r = check_open(&s->digest, s->content, size, &s->check);
     if (r < 0)
         return session_fail(s, r, "no memory");
     if (size <= FLIGHT_WHOLE) {
@@ -84,7 +84,7 @@ static int answer_checked(struct mirror_session *s, uint64_t size)
             return session_fail(s, -ENOMEM, "no memory");
         if (verdict == CHECK_WRONG) {
             check_close(TAKE_PTR(s->check));
-            (void)close(TAKE_FD(s->fd));
+            blobstore_content_close(TAKE_PTR(s->content));
             return -EBADMSG;
         }
     }
@@ -123,10 +123,21 @@ static int step_passage(struct mirror_session *s)
     return r == 0 ? session_answer(s, MIRROR_FLIGHT, size, blob_type, &s->digest) : r;
 }
 
+/* A frame that is damaged is met where it is unpacked. */
+static ssize_t read_packed(struct mirror_session *s, uint64_t offset, void *data, size_t len)
+{
+    ssize_t n = blobstore_content_read(s->content, offset, data, len);
+    if (n == -EBADMSG)
+        damage_report(s->mirror->keeper, s->mirror->store, &s->digest, blobstore_content_fd(s->content), "request");
+    return n;
+}
+
 ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *data, size_t len)
 {
     if (s->check)
         return read_checked(s, offset, data, len);
+    if (s->content)
+        return read_packed(s, offset, data, len);
     if (!s->passage) {
         ssize_t n = flight_read(s->flight, &s->waiter, &s->flight_round, offset, data, len);
         if (n >= 0 || !flight_lacked_room(s->flight) || open_passage(s) < 0)
@@ -222,8 +233,8 @@ static int step_flight(struct mirror_session *s)
 static int find_blob(struct mirror_session *s)
 {
     struct blobstore_info info;
-    AUTO_CLOSE int fd = -1;
-    int r = blobstore_get(s->mirror->store, &s->digest, &info, &fd);
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+    int r = blobstore_get(s->mirror->store, &s->digest, &info, &content);
     if (r == -EBADMSG)
         damage_note(&s->digest, "request");
     if (r < 0)
@@ -233,15 +244,20 @@ static int find_blob(struct mirror_session *s)
     if (r != 0)
         return r;
     blobstore_touch(s->mirror->store, &s->digest);
-    s->fd = TAKE_FD(fd);
+    s->content = TAKE_PTR(content);
     if (!s->head && needs_check(s, &info)) {
         r = answer_checked(s, info.size);
         if (r == -EBADMSG && clock_monotonic_ms() < s->deadline)
             return session_hold(s, clock_monotonic_ms() + BUSY_PAUSE_MS); /* the keeper takes it away: then a miss */
         return r == -EBADMSG ? session_fail(s, -EIO, "the stored blob is damaged") : r;
     }
-    (void)session_answer(s, MIRROR_FILE, info.size, blob_type, &s->digest);
-    s->answer.fd = s->fd;
+    (void)session_answer(s, info.is_packed ? MIRROR_FLIGHT : MIRROR_FILE, info.size, blob_type, &s->digest);
+    if (info.is_packed) {
+        s->answer.packed_fd = blobstore_content_fd(s->content);
+        s->answer.packed_size = info.file_size;
+    } else {
+        s->answer.fd = blobstore_content_fd(s->content);
+    }
     return 0;
 }
 

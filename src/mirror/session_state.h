@@ -53,12 +53,12 @@ struct mirror_session {
     struct passage *passage; /* instead of the flight, where there is no room */
     bool has_tried_others;
     struct document *document;
-    struct use use; /* of the blob */
-    int fd;
-    bool seen;       /* the repository may be seen */
-    bool is_private; /* but not by everybody */
-    bool greeting;   /* s->question is whether by the client's own account */
-    bool hidden;     /* which has shown nothing, or is none */
+    struct use use;                    /* of the blob */
+    struct blobstore_content *content; /* of the blob, where it is stored */
+    bool seen;                         /* the repository may be seen */
+    bool is_private;                   /* but not by everybody */
+    bool greeting;                     /* s->question is whether by the client's own account */
+    bool hidden;                       /* which has shown nothing, or is none */
     struct pointer pointer;
     bool resolved; /* the pointer is what the tag stands for */
     bool proving;  /* s->question is whether */
@@ -104,7 +104,7 @@ int session_referrers(struct mirror_session *s);
 
 /* session_blob.c */
 int session_blob(struct mirror_session *s);
-/* Its flight, a passage, or a file that is checked. */
+/* Its flight, a passage, or a file that is checked, or packed. */
 ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *data, size_t len);
 
 /* session.c */

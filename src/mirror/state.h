@@ -11,6 +11,7 @@
 #include "mirror/keeper.h"
 #include "mirror/library.h"
 #include "mirror/mirror.h"
+#include "mirror/packer.h"
 #include "mirror/passage.h"
 #include "mirror/pointers.h"
 #include "mirror/privacy.h"
@@ -36,6 +37,7 @@ struct mirror {
     struct uses *uses;
     struct evictor *evictor;
     struct scrubber *scrubber;
+    struct packer *packer;
     struct pointers *pointers;
     struct privacy *privacy;
     struct visibilities *visibilities;

@@ -125,8 +125,8 @@ static int add_blob(struct walk *w, const struct manifest_child *child, size_t p
         .is_elsewhere = child->is_elsewhere,
     };
     struct blobstore_info info;
-    AUTO_CLOSE int fd = -1;
-    int r = blobstore_get(store, &child->digest, &info, &fd);
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+    int r = blobstore_get(store, &child->digest, &info, &content);
     if (r == -EBADMSG)
         damage_note(&child->digest, "audit");
     if (r == 0) {

@@ -6,6 +6,7 @@
 #include "server/client.h"
 #include "server/request.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
@@ -120,6 +121,36 @@ struct MHD_Response *body_ranges(struct request *r, const struct mirror_answer *
         return NULL;
     r->may_wait = a->body == MIRROR_FLIGHT;
     return from_reader(r, multipart_length(r->parts));
+}
+
+static ssize_t read_packed(void *cls, uint64_t offset, char *data, size_t len)
+{
+    struct request *r = cls;
+    ssize_t n;
+    if (offset == r->length)
+        return MHD_CONTENT_READER_END_OF_STREAM;
+    if (len > r->length - offset)
+        len = (size_t)(r->length - offset);
+    do
+        n = pread(r->packed_fd, data, len, (off_t)offset);
+    while (n < 0 && errno == EINTR);
+    if (n <= 0) {
+        r->cut = true;
+        return MHD_CONTENT_READER_END_WITH_ERROR;
+    }
+    r->handed_out = offset + (uint64_t)n;
+    if (r->first_us == 0)
+        r->first_us = clock_monotonic_us();
+    return n;
+}
+
+struct MHD_Response *body_packed(struct request *r, const struct mirror_answer *a)
+{
+    r->length = a->packed_size;
+    r->packed_fd = a->packed_fd;
+    r->streamed = true;
+    unsigned streams = ++r->door->streams;
+    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, block_size(streams, r->length), read_packed, r, NULL);
 }
 
 static ssize_t read_nothing(void *cls, uint64_t offset, char *data, size_t len)

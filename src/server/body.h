@@ -16,6 +16,8 @@ struct request;
 /* All of them return NULL without memory or descriptors, and set r->length and what the reader needs. */
 MUST_CHECK struct MHD_Response *body_whole(struct request *r, const struct mirror_answer *a);
 MUST_CHECK struct MHD_Response *body_range(struct request *r, const struct mirror_answer *a, struct range range);
+/* The whole as it is stored: a zstd stream, whose length is not told. */
+MUST_CHECK struct MHD_Response *body_packed(struct request *r, const struct mirror_answer *a);
 /* Takes over `ranges`; r->parts is the multipart body. */
 MUST_CHECK struct MHD_Response *body_ranges(struct request *r, const struct mirror_answer *a, struct ranges *ranges);
 /* No bytes, but the length that they would have: for HEAD. */

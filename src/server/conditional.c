@@ -65,6 +65,35 @@ static const char *skip_directive(const char *p)
     return p;
 }
 
+/* Whether the parameters from `p` to `end` give a weight of 0: ";q=0", ";q=0.000". */
+static bool is_weightless(const char *p, const char *end)
+{
+    while (p < end && *p != '=')
+        p++;
+    if (p == end)
+        return false;
+    p = skip_blanks(p + 1);
+    while (p < end && (*p == '0' || *p == '.'))
+        p++;
+    return p == end || *p == ' ' || *p == '\t';
+}
+
+bool conditional_accepts_zstd(const char *header)
+{
+    static const char wanted[] = "zstd";
+    const size_t n = sizeof(wanted) - 1;
+    for (const char *p = skip_blanks(header); *p; p = skip_blanks(p + (*p == ','))) {
+        const char *end = skip_directive(p);
+        if (strncasecmp(p, wanted, n) == 0) {
+            const char *after = skip_blanks(p + n);
+            if (after == end || (*after == ';' && !is_weightless(after, end)))
+                return true;
+        }
+        p = end;
+    }
+    return false;
+}
+
 bool conditional_only_if_cached(const char *header)
 {
     static const char wanted[] = "only-if-cached";

@@ -11,5 +11,7 @@ bool conditional_none_match(const char *header, const char *digest);
 /* Whether an If-Range header lets the Range header count: one strong tag that is `digest`. We give no dates, so that a
  * date never does. */
 bool conditional_if_range(const char *header, const char *digest);
+/* Whether an Accept-Encoding header names zstd, with a weight above 0. `*` does not: it is no decoder. */
+bool conditional_accepts_zstd(const char *header);
 /* Whether a Cache-Control header of a request has the directive only-if-cached. */
 bool conditional_only_if_cached(const char *header);

@@ -99,12 +99,15 @@ static void add_common(struct MHD_Response *response, const struct request *r, c
         add_retry_after(response, a->retry_after_s);
 }
 
-static void add_digest(struct MHD_Response *response, const char *digest)
+/* What an entity tag has behind the digest where the body is encoded: other bytes of the same content. */
+#define ENCODED_SUFFIX "-zstd"
+
+static void add_digest(struct MHD_Response *response, const char *digest, const char *suffix)
 {
     char etag[HEADER_MAX];
     if (!digest)
         return;
-    (void)snprintf(etag, sizeof(etag), "\"%s\"", digest);
+    (void)snprintf(etag, sizeof(etag), "\"%s%s\"", digest, suffix);
     add_header(response, "Docker-Content-Digest", digest);
     add_header(response, MHD_HTTP_HEADER_ETAG, etag);
 }
@@ -145,14 +148,29 @@ static enum MHD_Result reply_unsatisfiable(struct request *r, const struct mirro
     return queue(r, MHD_HTTP_RANGE_NOT_SATISFIABLE, response);
 }
 
+/* Whether the body goes out as it is stored, compressed: never in parts, and a HEAD is about the content. */
+static bool takes_packed(const struct request *r, const struct mirror_answer *a)
+{
+    const char *accepted = request_header(r, MHD_HTTP_HEADER_ACCEPT_ENCODING);
+    return a->packed_size > 0 && !r->route.head && accepted && conditional_accepts_zstd(accepted) &&
+           !request_header(r, MHD_HTTP_HEADER_RANGE);
+}
+
 static enum MHD_Result reply_content(struct request *r, const struct mirror_answer *a, struct ranges *ranges)
 {
     struct MHD_Response *response;
     char text[HEADER_MAX];
     int status = MHD_HTTP_OK;
-    const char *content_type = a->content_type;
+    const char *content_type = a->content_type, *suffix = "";
 
-    if (ranges->count > 1) {
+    if (takes_packed(r, a)) {
+        /* Without a Content-Length: containerd would take it for that of the content, and ask for the rest of it in
+         * ranges (concurrent_layer_fetch_buffer). */
+        response = body_packed(r, a);
+        suffix = ENCODED_SUFFIX;
+        if (response)
+            add_header(response, MHD_HTTP_HEADER_CONTENT_ENCODING, "zstd");
+    } else if (ranges->count > 1) {
         response = body_ranges(r, a, ranges);
         status = MHD_HTTP_PARTIAL_CONTENT;
         if (response) {
@@ -172,7 +190,9 @@ static enum MHD_Result reply_content(struct request *r, const struct mirror_answ
     if (!response)
         return MHD_NO;
     add_header(response, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    add_digest(response, a->digest);
+    add_digest(response, a->digest, suffix);
+    if (a->packed_size > 0)
+        add_header(response, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
     if (r->route.kind == ROUTE_BLOB)
         add_header(response, MHD_HTTP_HEADER_ACCEPT_RANGES, "bytes");
     add_header(response, "OCI-Filters-Applied", a->filters);
@@ -182,12 +202,12 @@ static enum MHD_Result reply_content(struct request *r, const struct mirror_answ
     return queue(r, status, response);
 }
 
-static enum MHD_Result reply_not_modified(struct request *r, const struct mirror_answer *a)
+static enum MHD_Result reply_not_modified(struct request *r, const struct mirror_answer *a, const char *suffix)
 {
     /* Its Content-Length is that of the 200 that it stands for (RFC 9110 §8.6). */
     struct MHD_Response *response = body_absent(r, a->size);
     if (response) {
-        add_digest(response, a->digest);
+        add_digest(response, a->digest, suffix);
         add_common(response, r, a);
     }
     return queue(r, MHD_HTTP_NOT_MODIFIED, response);
@@ -201,8 +221,14 @@ enum MHD_Result reply_answer(struct request *r, const struct mirror_answer *a)
     if (a->status != MHD_HTTP_OK)
         return reply_error(r, a);
     const char *none_match = a->digest ? request_header(r, MHD_HTTP_HEADER_IF_NONE_MATCH) : NULL;
-    if (none_match && conditional_none_match(none_match, a->digest))
-        return reply_not_modified(r, a);
+    if (none_match) {
+        char encoded[HEADER_MAX];
+        (void)snprintf(encoded, sizeof(encoded), "%s" ENCODED_SUFFIX, a->digest);
+        if (conditional_none_match(none_match, a->digest))
+            return reply_not_modified(r, a, "");
+        if (conditional_none_match(none_match, encoded))
+            return reply_not_modified(r, a, ENCODED_SUFFIX);
+    }
     if (select_ranges(r, a, &verdict, &ranges) < 0)
         return MHD_NO;
     if (verdict == RANGE_UNSATISFIABLE)

@@ -71,6 +71,7 @@ struct request {
     bool streamed;  /* there is one, it counts among door->streams */
     bool cut;       /* it had to end short */
     uint64_t first; /* offset of a single range */
+    int packed_fd;  /* where the body is read as it is stored: r->length bytes */
     uint64_t handed_out;
     struct multipart *parts;
     bool may_wait; /* of parts: the bytes may not be there yet */

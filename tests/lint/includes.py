@@ -26,6 +26,7 @@ ROOMS = {
     r"curl/": r"src/(upstream/|cli/(client|probe)\.c$)|tests/unit/upstream/test_memory",
     r"libpsl\.h": r"src/upstream/",
     r"lmdb\.h": r"blobstore/",
+    r"zstd(_errors)?\.h": r"blobstore/frame\.c$",
     r"openssl/": r"src/base/digest\.c$",
     r"jansson\.h": r"src/(backup|mirror|upstream|admin|cli)/|tests/unit/mirror/test_memory",
     r"archive(_entry)?\.h": r"src/backup/|tests/unit/backup/",

@@ -110,16 +110,17 @@ bool helper_has(struct blobstore *store, unsigned n)
     size_t len = helper_content(n, expected);
     struct digest digest = helper_digest(n);
     struct blobstore_info info;
-    int fd;
-    int r = blobstore_get(store, &digest, &info, &fd);
+    struct blobstore_content *content;
+    int r = blobstore_get(store, &digest, &info, &content);
     if (r == -ENOENT || r == -EBADMSG)
         return false;
     ck_ok(r);
     ck_assert(digest_equal(&info.digest, &digest));
     ck_assert_uint_eq(info.size, len);
-    ck_assert_int_eq(read(fd, bytes, sizeof(bytes)), (ssize_t)len);
+    ck_assert_uint_lt(len, sizeof(bytes));
+    ck_ok(blobstore_content_read_all(content, bytes, len));
     ck_assert_mem_eq(bytes, expected, len);
-    (void)close(fd);
+    blobstore_content_close(content);
     return true;
 }
 
@@ -153,6 +154,67 @@ unsigned helper_count(const char *path)
         count += e->d_name[0] != '.';
     (void)closedir(d);
     return count;
+}
+
+char *helper_text(size_t len, unsigned seed)
+{
+    char *data = malloc(len + 64);
+    ck_assert_ptr_nonnull(data);
+    for (size_t at = 0; at < len;)
+        at += (size_t)snprintf(data + at, 64, "%x: line %zu of %u\n", (unsigned)(at * 2654435761U), at, seed);
+    return data;
+}
+
+struct digest helper_store_bytes(struct blobstore *store, const void *data, size_t len)
+{
+    struct digest digest;
+    struct blobstore_writer *w;
+    struct blobstore_batch *b;
+    uint64_t length;
+    ck_ok(digest_of(DIGEST_SHA256, data, len, &digest));
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_assert_uint_le(length, len);
+    ck_ok(blobstore_writer_append(w, (const char *)data + length, len - length));
+    ck_ok(blobstore_batch_begin(store, &b));
+    ck_ok(blobstore_batch_publish(b, w));
+    ck_ok(blobstore_batch_commit(b));
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    return digest;
+}
+
+void helper_check_content(struct blobstore *store, const struct digest *digest, const void *data, size_t len,
+                          size_t piece)
+{
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+    AUTO_FREE char *bytes = malloc(piece);
+    struct blobstore_info info;
+    ck_ok(blobstore_get(store, digest, &info, &content));
+    ck_assert_uint_eq(info.size, len);
+    for (size_t at = 0; at < len;) {
+        ssize_t n = blobstore_content_read(content, at, bytes, piece < len - at ? piece : len - at);
+        ck_assert_int_gt(n, 0);
+        ck_assert_mem_eq(bytes, (const char *)data + at, (size_t)n);
+        at += (size_t)n;
+    }
+}
+
+int helper_pack(struct blobstore *store, const struct digest *digest, uint64_t *ret_saved)
+{
+    AUTO(auto_blobstore_pack_close) struct blobstore_packing *p = NULL;
+    int r = blobstore_pack_begin(store, digest, HELPER_PACK_LEVEL, &p);
+    if (r < 0)
+        return r;
+    while ((r = blobstore_pack_step(p)) > 0)
+        ;
+    *ret_saved = r == 0 ? blobstore_pack_saved(p) : 0;
+    return r;
+}
+
+const char *helper_packed_path(const struct digest *digest)
+{
+    char text[DIGEST_TEXT_MAX];
+    const char *hex = strchr(digest_format(digest, text), ':') + 1;
+    return helper_path("blobs/%s/%.2s/%s.zst", digest_algorithm_name(digest->algorithm), hex, hex);
 }
 
 void helper_copy_root(void)

@@ -38,6 +38,16 @@ bool helper_exists(const char *path);
 unsigned helper_count(const char *path); /* entries of a directory */
 /* Puts a copy in the place of the root, with the same times: another lock file, other inodes. */
 void helper_copy_root(void);
+/* So many bytes that shrink, those of another `seed` being others; to be freed. */
+char *helper_text(size_t len, unsigned seed);
+struct digest helper_store_bytes(struct blobstore *store, const void *data, size_t len); /* of sha256 */
+/* That the content is there, read in pieces of so many bytes. */
+void helper_check_content(struct blobstore *store, const struct digest *digest, const void *data, size_t len,
+                          size_t piece);
+#define HELPER_PACK_LEVEL 3
+/* What the last step of a packing, or its begin, returned. */
+int helper_pack(struct blobstore *store, const struct digest *digest, uint64_t *ret_saved);
+const char *helper_packed_path(const struct digest *digest);
 /* As a crash leaves it: the child opens the store, does `work`, and is gone without closing. */
 void helper_crash_after(void (*work)(struct blobstore *store));
 

@@ -366,12 +366,12 @@ START_TEST(what_a_batch_removes_is_there_until_its_commit_and_then_gone_with_its
     const struct digest gone = helper_store(store, 0), stays = helper_store(store, 1), never = helper_digest(2);
     struct blobstore_info info;
     struct blobstore_totals before, after;
-    int fd;
+    struct blobstore_content *content;
     uint8_t bytes[HELPER_CONTENT_MAX], expected[HELPER_CONTENT_MAX];
     size_t len = helper_content(0, expected);
     ck_ok(blobstore_totals(store, &before));
     ck_assert_uint_eq(before.blobs, 2);
-    ck_ok(blobstore_get(store, &gone, &info, &fd));
+    ck_ok(blobstore_get(store, &gone, &info, &content));
     struct blobstore_batch *b = begin(store);
     blobstore_batch_remove(b, &gone);
     blobstore_batch_remove(b, &never);
@@ -384,9 +384,9 @@ START_TEST(what_a_batch_removes_is_there_until_its_commit_and_then_gone_with_its
     ck_ok(blobstore_totals(store, &after));
     ck_assert_uint_eq(after.blobs, 1);
     ck_assert_uint_eq(after.bytes, before.bytes - len);
-    ck_assert_int_eq(pread(fd, bytes, sizeof(bytes), 0), (ssize_t)len); /* who has it open reads on */
+    ck_ok(blobstore_content_read_all(content, bytes, len)); /* who has it open reads on */
     ck_assert_mem_eq(bytes, expected, len);
-    ck_ok(close(fd));
+    blobstore_content_close(content);
     (void)helper_store(store, 0);
     ck_assert(helper_has(store, 0));
     blobstore_close(store);

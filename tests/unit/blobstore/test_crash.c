@@ -127,6 +127,74 @@ START_TEST(kill_9_at_any_instant_loses_nothing_that_was_acknowledged)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ packing */
+
+#define TEXTS 4
+#define TEXT_LEN 150000u
+
+/* Stores, packs and removes, for ever; says so after each round. */
+static void pack_for_ever(int to_parent)
+{
+    struct blobstore *store = helper_open(NULL);
+    for (unsigned n = 0;; n++) {
+        AUTO_FREE char *data = helper_text(TEXT_LEN, n % TEXTS);
+        uint64_t saved;
+        struct digest digest = helper_store_bytes(store, data, TEXT_LEN);
+        int r = helper_pack(store, &digest, &saved);
+        ck_assert(r == 0 || r == -EALREADY);
+        if (n % 3 == 2)
+            ck_ok(blobstore_remove(store, &digest));
+        ck_assert_int_eq(write(to_parent, &n, sizeof(n)), sizeof(n));
+    }
+}
+
+START_TEST(kill_9_at_any_instant_of_a_packing_leaves_one_good_file)
+{
+    unsigned seed = 4, rounds = 0;
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        int pipe_fds[2];
+        unsigned n;
+        ck_ok(pipe(pipe_fds));
+        pid_t pid = fork();
+        ck_assert_int_ge(pid, 0);
+        if (pid == 0)
+            pack_for_ever(pipe_fds[1]);
+        (void)close(pipe_fds[1]);
+        for (unsigned i = (unsigned)rand_r(&seed) % 5; i > 0; i--, rounds++)
+            ck_assert_msg(read(pipe_fds[0], &n, sizeof(n)) == sizeof(n), "the child failed on its way");
+        (void)usleep((unsigned)rand_r(&seed) % 12000);
+        ck_ok(kill(pid, SIGKILL));
+        int status;
+        ck_assert_int_eq(waitpid(pid, &status, 0), pid);
+        ck_assert_msg(WIFSIGNALED(status), "the child failed on its way");
+        (void)close(pipe_fds[0]);
+
+        struct blobstore_report report;
+        struct blobstore *store = helper_open(&report);
+        ck_assert_uint_eq(report.dropped, 0);
+        ck_assert_uint_eq(helper_count(helper_path("quarantine")), 0);
+        uint64_t found = 0;
+        for (unsigned i = 0; i < TEXTS; i++) {
+            AUTO_FREE char *data = helper_text(TEXT_LEN, i);
+            struct digest digest;
+            struct blobstore_info info;
+            ck_ok(digest_of(DIGEST_SHA256, data, TEXT_LEN, &digest));
+            bool plain = helper_exists(helper_blob_path(&digest)), packed = helper_exists(helper_packed_path(&digest));
+            if (blobstore_stat(store, &digest, &info) < 0) {
+                ck_assert(!plain && !packed);
+                continue;
+            }
+            found++;
+            ck_assert(plain == !info.is_packed && packed == info.is_packed);
+            helper_check_content(store, &digest, data, TEXT_LEN, 40000);
+        }
+        ck_assert_uint_eq(found, report.blobs);
+        blobstore_close(store);
+    }
+    ck_assert_uint_gt(rounds, 0);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("crash");
@@ -135,5 +203,6 @@ int main(void)
     tcase_add_checked_fixture(tc, helper_setup, helper_cleanup);
     tcase_set_timeout(tc, 240);
     tcase_add_test(tc, kill_9_at_any_instant_loses_nothing_that_was_acknowledged);
+    tcase_add_test(tc, kill_9_at_any_instant_of_a_packing_leaves_one_good_file);
     return helper_run(suite);
 }

@@ -1,5 +1,6 @@
 #include "blobstore/records.h"
 
+#include "blobstore/seekable.h"
 #include "helper.h"
 
 #include <errno.h>
@@ -73,13 +74,20 @@ START_TEST(the_document_has_the_bytes_that_are_written)
     ck_assert_uint_eq(documented("witness", expected, sizeof(expected)), WITNESS_RECORD_SIZE);
     ck_assert_mem_eq(bytes, expected, WITNESS_RECORD_SIZE);
 
-    totals_record_encode(&(struct totals_record){.bytes = 5}, bytes);
+    totals_record_encode(&(struct totals_record){.bytes = 5, .content = 5}, bytes);
     ck_assert_uint_eq(documented("totals", expected, sizeof(expected)), TOTALS_RECORD_SIZE);
     ck_assert_mem_eq(bytes, expected, TOTALS_RECORD_SIZE);
 
     front_record_encode(&(struct front_record){.at = 100000000, .length = 4194304}, bytes);
     ck_assert_uint_eq(documented("mark of the front", expected, sizeof(expected)), FRONT_RECORD_SIZE);
     ck_assert_mem_eq(bytes, expected, FRONT_RECORD_SIZE);
+
+    ck_assert_uint_eq(documented("table of a packed file", expected, sizeof(expected)), seek_table_size(2));
+    seek_header_encode(2, bytes);
+    seek_entry_encode(&(struct seek_entry){.packed = 1000, .content = 131072}, bytes + SEEK_HEADER_SIZE);
+    seek_entry_encode(&(struct seek_entry){.packed = 18, .content = 5}, bytes + SEEK_HEADER_SIZE + SEEK_ENTRY_SIZE);
+    seek_footer_encode(2, bytes + SEEK_HEADER_SIZE + 2 * SEEK_ENTRY_SIZE);
+    ck_assert_mem_eq(bytes, expected, seek_table_size(2));
 }
 END_TEST
 
@@ -105,6 +113,24 @@ START_TEST(what_is_encoded_is_decoded)
     ck_assert(blob_facts_equal(&record.file, &extreme.file));
     ck_assert_int_eq(record.stored_at, extreme.stored_at);
     ck_assert_int_eq(record.verified_at, extreme.verified_at);
+
+    for (unsigned i = 0; i < 3; i++) {
+        extreme.form = i == 1 ? BLOB_PACKED : BLOB_PLAIN;
+        extreme.stays_plain = i == 2;
+        blob_record_encode(&extreme, bytes);
+        ck_ok(blob_record_decode(bytes, sizeof(bytes), &record));
+        ck_assert(record.form == extreme.form && record.stays_plain == extreme.stays_plain);
+    }
+
+    struct totals_record totals;
+    uint8_t totals_bytes[TOTALS_RECORD_SIZE];
+    totals_record_encode(&(struct totals_record){.bytes = 7, .content = 9}, totals_bytes);
+    ck_ok(totals_record_decode(totals_bytes, sizeof(totals_bytes), &totals));
+    ck_assert_uint_eq(totals.bytes, 7);
+    ck_assert_uint_eq(totals.content, 9);
+    ck_ok(totals_record_decode(totals_bytes, 16, &totals)); /* of a store that knew no packed blobs */
+    ck_assert_uint_eq(totals.bytes, 7);
+    ck_assert_uint_eq(totals.content, 7);
 
     struct witness_record witness = {.inode = 8, .ctime_ns = -9}, known;
     uint8_t witness_bytes[WITNESS_RECORD_SIZE];
@@ -146,7 +172,7 @@ START_TEST(bytes_of_another_length_or_version_are_refused_and_the_output_left_al
     ck_assert_int_eq(blob_record_decode(bytes, 0, &record), -EBADMSG);
     for (size_t i = 0; i < 8; i++) { /* version, flags, reserved */
         blob_record_encode(&hello_record, bytes);
-        bytes[i] ^= 2;
+        bytes[i] ^= 4;
         ck_assert_int_eq(blob_record_decode(bytes, BLOB_RECORD_SIZE, &record), -EBADMSG);
     }
     ck_assert_uint_eq(record.size, 77);

@@ -207,7 +207,7 @@ START_TEST(a_start_after_a_stop_in_order_looks_into_no_blob)
 {
     struct blobstore_report report;
     struct blobstore_info info;
-    int fd;
+    struct blobstore_content *content;
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_store(store, 0);
     blobstore_close(store);
@@ -217,7 +217,7 @@ START_TEST(a_start_after_a_stop_in_order_looks_into_no_blob)
     ck_assert(report.clean);
     ck_assert_uint_eq(report.blobs, 1); /* it does not know better yet */
     ck_assert_uint_eq(report.dropped, 0);
-    ck_assert_int_eq(blobstore_get(store, &digest, &info, &fd), -EBADMSG);
+    ck_assert_int_eq(blobstore_get(store, &digest, &info, &content), -EBADMSG);
     blobstore_close(store);
 }
 END_TEST
@@ -475,7 +475,7 @@ static void lose_half_the_records(struct blobstore *store)
         struct digest digest = helper_digest(n);
         catalog_delete(&t, &digest);
     }
-    catalog_set_bytes(&t, 12345);
+    catalog_set_sum(&t, &(struct totals_record){.bytes = 12345});
     ck_ok(index_commit(&t));
 }
 

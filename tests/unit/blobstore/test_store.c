@@ -89,16 +89,16 @@ START_TEST(the_empty_blob_can_be_stored)
     struct blobstore_batch *b;
     struct blobstore_info info;
     uint64_t length;
-    int fd;
+    struct blobstore_content *content;
     ck_ok(digest_of(DIGEST_SHA256, "", 0, &digest));
     ck_ok(blobstore_writer_open(store, &digest, &w, &length));
     ck_ok(blobstore_batch_begin(store, &b));
     ck_ok(blobstore_batch_publish(b, w));
     ck_ok(blobstore_batch_commit(b));
     blobstore_writer_close(w, BLOBSTORE_KEEP);
-    ck_ok(blobstore_get(store, &digest, &info, &fd));
+    ck_ok(blobstore_get(store, &digest, &info, &content));
     ck_assert_uint_eq(info.size, 0);
-    (void)close(fd);
+    blobstore_content_close(content);
     blobstore_close(store);
 }
 END_TEST
@@ -108,12 +108,12 @@ START_TEST(what_is_not_stored_is_not_found_and_outputs_stay_as_they_were)
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_digest(0);
     struct blobstore_info info = {.size = 77};
-    int fd = 77;
+    struct blobstore_content *content = NULL;
     ck_assert_int_eq(blobstore_stat(store, &digest, &info), -ENOENT);
-    ck_assert_int_eq(blobstore_get(store, &digest, &info, &fd), -ENOENT);
+    ck_assert_int_eq(blobstore_get(store, &digest, &info, &content), -ENOENT);
     ck_assert_int_eq(blobstore_remove(store, &digest), -ENOENT);
     ck_assert_uint_eq(info.size, 77);
-    ck_assert_int_eq(fd, 77);
+    ck_assert_ptr_null(content);
     blobstore_close(store);
 }
 END_TEST
@@ -165,14 +165,14 @@ START_TEST(a_removed_blob_is_gone_but_can_be_read_by_who_has_it_open)
     uint8_t bytes[HELPER_CONTENT_MAX], expected[HELPER_CONTENT_MAX];
     size_t len = helper_content(0, expected);
     struct blobstore_info info;
-    int fd;
-    ck_ok(blobstore_get(store, &digest, &info, &fd));
+    struct blobstore_content *content;
+    ck_ok(blobstore_get(store, &digest, &info, &content));
     ck_ok(blobstore_remove(store, &digest));
     ck_assert(!helper_has(store, 0));
     ck_assert(!helper_exists(helper_blob_path(&digest)));
-    ck_assert_int_eq(read(fd, bytes, sizeof(bytes)), (ssize_t)len);
+    ck_ok(blobstore_content_read_all(content, bytes, len));
     ck_assert_mem_eq(bytes, expected, len);
-    (void)close(fd);
+    blobstore_content_close(content);
     blobstore_close(store);
 
     struct blobstore_report report;
@@ -245,12 +245,12 @@ START_TEST(a_file_that_is_not_the_one_that_was_published_is_damaged_once_and_the
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_store(store, 0);
     struct blobstore_info info = {.size = 77};
-    int fd = 77;
+    struct blobstore_content *content = NULL;
     damage(helper_blob_path(&digest), (enum damage)_i);
-    ck_assert_int_eq(blobstore_get(store, &digest, &info, &fd), -EBADMSG);
+    ck_assert_int_eq(blobstore_get(store, &digest, &info, &content), -EBADMSG);
     ck_assert_uint_eq(info.size, 77);
-    ck_assert_int_eq(fd, 77);
-    ck_assert_int_eq(blobstore_get(store, &digest, &info, &fd), -ENOENT);
+    ck_assert_ptr_null(content);
+    ck_assert_int_eq(blobstore_get(store, &digest, &info, &content), -ENOENT);
     ck_assert_int_eq(blobstore_stat(store, &digest, &info), -ENOENT);
     ck_assert(!helper_exists(helper_blob_path(&digest)));
     ck_assert_uint_eq(helper_count(helper_path("quarantine")), _i == DELETED ? 0 : 1);
@@ -416,8 +416,9 @@ START_TEST(a_condemned_blob_goes_to_quarantine_unless_another_file_has_its_place
     struct blobstore *store = helper_open(NULL);
     const struct digest digest = helper_store(store, 0);
     struct blobstore_info info;
-    int fd, later;
-    ck_ok(blobstore_get(store, &digest, &info, &fd));
+    struct blobstore_content *content, *later;
+    ck_ok(blobstore_get(store, &digest, &info, &content));
+    const int fd = blobstore_content_fd(content);
     ck_ok(blobstore_condemn(store, &digest, fd));
     ck_assert(!helper_has(store, 0));
     ck_assert_uint_eq(helper_count(helper_path("quarantine")), 1);
@@ -426,10 +427,10 @@ START_TEST(a_condemned_blob_goes_to_quarantine_unless_another_file_has_its_place
     ck_assert_int_eq(blobstore_condemn(store, &digest, fd), -ENOENT); /* that is the old file */
     ck_assert(helper_has(store, 0));
     ck_ok(blobstore_get(store, &digest, &info, &later));
-    ck_ok(blobstore_condemn(store, &digest, later));
+    ck_ok(blobstore_condemn(store, &digest, blobstore_content_fd(later)));
     ck_assert(!helper_has(store, 0));
-    ck_ok(close(fd));
-    ck_ok(close(later));
+    blobstore_content_close(content);
+    blobstore_content_close(later);
     blobstore_close(store);
 }
 END_TEST

@@ -72,15 +72,16 @@ static void *read_and_touch(void *arg)
         unsigned n = (unsigned)rand_r(&seed) % BLOBS;
         uint8_t bytes[HELPER_CONTENT_MAX + 1], expected[HELPER_CONTENT_MAX];
         struct blobstore_info info;
-        int fd;
-        int r = blobstore_get(s->store, &s->digests[n], &info, &fd);
+        struct blobstore_content *content;
+        int r = blobstore_get(s->store, &s->digests[n], &info, &content);
         must(r == 0 || r == -ENOENT || r == -EBADMSG);
         if (r < 0)
             continue;
         size_t len = helper_content(n, expected);
         must(info.size == len);
-        must(pread(fd, bytes, sizeof(bytes), 0) == (ssize_t)len && memcmp(bytes, expected, len) == 0);
-        (void)close(fd);
+        must(blobstore_content_read(content, 0, bytes, sizeof(bytes)) == (ssize_t)len &&
+             memcmp(bytes, expected, len) == 0);
+        blobstore_content_close(content);
         atomic_fetch_add(&s->hits, 1);
         blobstore_touch(s->store, &s->digests[n]);
     }
@@ -212,6 +213,94 @@ START_TEST(damage_is_met_by_many_at_once_and_mended)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ packing */
+
+#define TEXTS 3
+#define TEXT_LEN 300000u
+#define PACKINGS 60
+
+struct texts {
+    struct blobstore *store;
+    char *data[TEXTS];
+    struct digest digests[TEXTS];
+    atomic_bool done;
+    atomic_uint packed, hits;
+};
+
+static void *pack_and_store(void *arg)
+{
+    struct texts *s = arg;
+    for (unsigned i = 0; i < PACKINGS; i++) {
+        unsigned n = i % TEXTS;
+        uint64_t saved;
+        (void)helper_store_bytes(s->store, s->data[n], TEXT_LEN);
+        int r = helper_pack(s->store, &s->digests[n], &saved);
+        must(r == 0 || r == -EALREADY || r == -ENOENT || r == -ESTALE);
+        atomic_fetch_add(&s->packed, r == 0);
+    }
+    atomic_store(&s->done, true);
+    return NULL;
+}
+
+static void *read_texts(void *arg)
+{
+    struct texts *s = arg;
+    unsigned seed = (unsigned)(uintptr_t)&seed;
+    while (!atomic_load(&s->done)) {
+        unsigned n = (unsigned)rand_r(&seed) % TEXTS;
+        AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+        struct blobstore_info info;
+        int r = blobstore_get(s->store, &s->digests[n], &info, &content);
+        must(r == 0 || r == -ENOENT);
+        for (unsigned i = 0; r == 0 && i < 20; i++) {
+            char bytes[5000];
+            size_t at = (size_t)rand_r(&seed) % (TEXT_LEN - sizeof(bytes));
+            ssize_t len = blobstore_content_read(content, at, bytes, sizeof(bytes));
+            must(len > 0 && memcmp(bytes, s->data[n] + at, (size_t)len) == 0);
+            atomic_fetch_add(&s->hits, 1);
+        }
+    }
+    return NULL;
+}
+
+static void *remove_texts(void *arg)
+{
+    struct texts *s = arg;
+    unsigned seed = 5;
+    while (!atomic_load(&s->done)) {
+        int r = blobstore_remove(s->store, &s->digests[(unsigned)rand_r(&seed) % TEXTS]);
+        must(r == 0 || r == -ENOENT);
+        (void)usleep(5000);
+    }
+    return NULL;
+}
+
+START_TEST(packing_reading_and_removing_go_side_by_side)
+{
+    struct texts s = {.store = helper_open(NULL)};
+    void *(*const all[])(void *) = {pack_and_store, read_texts, read_texts, read_texts, remove_texts};
+    pthread_t threads[ARRAY_SIZE(all)];
+    for (unsigned n = 0; n < TEXTS; n++) {
+        s.data[n] = helper_text(TEXT_LEN, n);
+        ck_ok(digest_of(DIGEST_SHA256, s.data[n], TEXT_LEN, &s.digests[n]));
+    }
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        ck_ok(pthread_create(&threads[i], NULL, all[i], &s));
+    for (size_t i = 0; i < ARRAY_SIZE(all); i++)
+        ck_ok(pthread_join(threads[i], NULL));
+    ck_assert_uint_gt(atomic_load(&s.packed), 0);
+    ck_assert_uint_gt(atomic_load(&s.hits), 0);
+    ck_assert_uint_eq(helper_count(helper_path("quarantine")), 0);
+    blobstore_close(s.store);
+    struct blobstore_report report;
+    struct blobstore *store = helper_open(&report);
+    ck_assert_uint_eq(report.adopted + report.dropped + report.discarded, 0);
+    blobstore_close(store);
+    for (unsigned n = 0; n < TEXTS; n++)
+        free(s.data[n]);
+}
+END_TEST
+
 static int in_a_scan(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     pthread_barrier_t *barriers = arg;
@@ -277,6 +366,7 @@ int main(void)
     tcase_set_timeout(tc, 120);
     tcase_add_test(tc, readers_writers_batches_touches_and_removes_go_side_by_side);
     tcase_add_test(tc, damage_is_met_by_many_at_once_and_mended);
+    tcase_add_test(tc, packing_reading_and_removing_go_side_by_side);
     tcase_add_test(tc, more_readers_than_there_is_room_for_are_turned_away_and_served_later);
     return helper_run(suite);
 }

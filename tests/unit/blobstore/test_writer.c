@@ -265,15 +265,15 @@ START_TEST(many_megabytes_come_through_whole)
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
 
     struct blobstore_info info;
-    int fd;
-    ck_ok(blobstore_get(store, &digest, &info, &fd));
+    struct blobstore_content *content;
+    ck_ok(blobstore_get(store, &digest, &info, &content));
     ck_assert_uint_eq(info.size, blocks * block);
     for (size_t i = 0; i < blocks; i++) {
-        ck_assert_int_eq(pread(fd, data, block, (off_t)(i * block)), (ssize_t)block);
+        ck_assert_int_eq(blobstore_content_read(content, i * block, data, block), (ssize_t)block);
         ck_assert_int_eq(data[0], (int)('a' + i));
         ck_assert_int_eq(data[block - 1], (int)('a' + i));
     }
-    (void)close(fd);
+    blobstore_content_close(content);
     blobstore_close(store);
 }
 END_TEST

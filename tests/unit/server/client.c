@@ -80,6 +80,39 @@ const char *response_header(const struct response *r, const char *name, char *va
     return value;
 }
 
+/* False: it has ended before. */
+static bool read_body(int fd, struct response *r, size_t left)
+{
+    ck_assert_int_eq(buf_reserve(&r->body, left), 0);
+    while (left > 0) {
+        char piece[65536];
+        size_t n = receive(fd, piece, left < sizeof(piece) ? left : sizeof(piece), &r->end);
+        if (n == 0)
+            return false;
+        ck_assert_int_eq(buf_add(&r->body, piece, n), 0);
+        left -= n;
+    }
+    return true;
+}
+
+static void read_chunks(int fd, struct response *r)
+{
+    for (size_t size = 1; size > 0;) {
+        char line[32];
+        size_t got = 0;
+        while (got < 2 || memcmp(line + got - 2, "\r\n", 2) != 0) {
+            ck_assert_uint_lt(got, sizeof(line) - 1);
+            if (receive(fd, line + got, 1, &r->end) == 0)
+                return;
+            got++;
+        }
+        size = strtoull(line, NULL, 16);
+        if (!read_body(fd, r, size) || receive(fd, line, 1, &r->end) == 0 || receive(fd, line, 1, &r->end) == 0)
+            return;
+    }
+    r->end = END_COMPLETE;
+}
+
 void client_read(int fd, bool head_only, size_t body_max, struct response *ret_response)
 {
     struct response *r = ret_response;
@@ -95,21 +128,16 @@ void client_read(int fd, bool head_only, size_t body_max, struct response *ret_r
         got++;
     }
     ck_assert_int_eq(sscanf(r->head, "HTTP/1.1 %d ", &r->status), 1);
-    ck_assert_str_eq(response_header(r, "Transfer-Encoding", length, sizeof(length)), "");
+    if (*response_header(r, "Transfer-Encoding", length, sizeof(length))) {
+        read_chunks(fd, r);
+        return;
+    }
     response_header(r, "Content-Length", length, sizeof(length));
     size_t left = head_only || r->status == 304 ? 0 : strtoull(length, NULL, 10);
     if (left > body_max)
         left = body_max;
-    ck_assert_int_eq(buf_reserve(&r->body, left), 0);
-    while (left > 0) {
-        char piece[65536];
-        size_t n = receive(fd, piece, left < sizeof(piece) ? left : sizeof(piece), &r->end);
-        if (n == 0)
-            return;
-        ck_assert_int_eq(buf_add(&r->body, piece, n), 0);
-        left -= n;
-    }
-    r->end = END_COMPLETE;
+    if (read_body(fd, r, left))
+        r->end = END_COMPLETE;
 }
 
 static void one(uint16_t port, const char *method, const char *target, const char *headers, struct response *r)

@@ -39,6 +39,26 @@ START_TEST(if_range_takes_one_strong_tag)
 }
 END_TEST
 
+static const char *const accepting[] = {
+    "zstd", "ZSTD", "gzip, zstd", " gzip;q=0.8 ,\tzstd;q=1.0", "zstd ; q=0.001", "zstd;q=0.5,gzip", "zstd;x",
+};
+
+START_TEST(zstd_is_accepted_where_it_is_named_with_a_weight)
+{
+    ck_assert_msg(conditional_accepts_zstd(accepting[_i]), "%s", accepting[_i]);
+}
+END_TEST
+
+static const char *const not_accepting[] = {
+    "", "gzip", "*", "zstd;q=0", "zstd;q=0.000", "zstd ; q = 0 ", "zstdx", "xzstd", "gzip;x=\", zstd\"", "identity",
+};
+
+START_TEST(zstd_is_not_accepted_otherwise)
+{
+    ck_assert_msg(!conditional_accepts_zstd(not_accepting[_i]), "%s", not_accepting[_i]);
+}
+END_TEST
+
 static const char *const only_if_cached[] = {
     "only-if-cached",
     "Only-If-Cached",
@@ -84,6 +104,8 @@ int main(void)
     LOOP(a_tag_in_the_list_matches_weakly, matching);
     LOOP(other_tags_and_broken_lists_do_not, others);
     tcase_add_test(c, if_range_takes_one_strong_tag);
+    LOOP(zstd_is_accepted_where_it_is_named_with_a_weight, accepting);
+    LOOP(zstd_is_not_accepted_otherwise, not_accepting);
     LOOP(only_if_cached_is_found_among_the_directives, only_if_cached);
     LOOP(other_directives_are_not_it, not_only);
     SRunner *r = srunner_create(s);

@@ -22,6 +22,8 @@
 #define FILE_ DIGEST("cccc")
 #define FLIGHT DIGEST("dddd")
 #define EMPTY DIGEST("eeee")
+#define PACKED DIGEST("ffff")
+#define PACKED_SIZE 70000u /* of FILE_SIZE: the fake has the same bytes for both */
 #define MEMORY_SIZE 2000u
 #define FILE_SIZE (3 * MIB)
 #define FLIGHT_SIZE (5 * MIB)
@@ -32,7 +34,7 @@ static char *listen_items[] = {(char[]){"127.0.0.1:0"}, NULL};
 static struct config config;
 static struct mirror *mirror;
 static struct server *server;
-static struct fake_object *memory, *flight;
+static struct fake_object *memory, *flight, *packed;
 static uint16_t port;
 
 static void start(void)
@@ -60,6 +62,9 @@ static void setup(void)
     (void)fake_add(mirror, FILE_, MIRROR_FILE, FILE_SIZE);
     (void)fake_add(mirror, EMPTY, MIRROR_MEMORY, 0);
     flight = fake_add(mirror, FLIGHT, MIRROR_FLIGHT, FLIGHT_SIZE);
+    packed = fake_add(mirror, PACKED, MIRROR_FILE, FILE_SIZE);
+    packed->answer.packed_fd = packed->fd;
+    packed->answer.packed_size = PACKED_SIZE;
     start();
 }
 
@@ -590,6 +595,57 @@ START_TEST(a_digest_that_is_known_is_304)
 }
 END_TEST
 
+START_TEST(who_accepts_zstd_gets_the_whole_as_it_is_stored)
+{
+    struct response r;
+    get(BLOB(PACKED), "Accept-Encoding: gzip, zstd;q=0.5\r\n", &r);
+    ck_assert_int_eq(r.status, 200);
+    check_bytes(&r, 0, PACKED_SIZE - 1);
+    check_header(&r, "Content-Encoding", "zstd");
+    check_header(&r, "ETag", "\"" PACKED "-zstd\"");
+    check_header(&r, "Docker-Content-Digest", PACKED);
+    check_header(&r, "Vary", "Accept-Encoding");
+    check_header(&r, "Transfer-Encoding", "chunked");
+    check_header(&r, "Content-Length", "");
+    response_finish(&r);
+
+    get(BLOB(PACKED), "Accept-Encoding: zstd\r\nIf-None-Match: \"x\", \"" PACKED "-zstd\"\r\n", &r);
+    ck_assert_int_eq(r.status, 304);
+    check_header(&r, "ETag", "\"" PACKED "-zstd\"");
+    response_finish(&r);
+}
+END_TEST
+
+START_TEST(parts_heads_and_others_are_about_the_content)
+{
+    static const char *const others[] = {"", "Accept-Encoding: gzip\r\n", "Accept-Encoding: zstd;q=0\r\n"};
+    struct response r;
+    for (size_t i = 0; i < 3; i++) {
+        get(BLOB(PACKED), others[i], &r);
+        check_bytes(&r, 0, FILE_SIZE - 1);
+        check_header(&r, "ETag", "\"" PACKED "\"");
+        check_header(&r, "Vary", "Accept-Encoding");
+        check_header(&r, "Content-Encoding", "");
+        response_finish(&r);
+    }
+    get(BLOB(PACKED), "Accept-Encoding: zstd\r\nRange: bytes=0-9\r\n", &r);
+    ck_assert_int_eq(r.status, 206);
+    check_bytes(&r, 0, 9);
+    response_finish(&r);
+    int fd = client_connect(port);
+    client_ask(fd, "HEAD", BLOB(PACKED), "Accept-Encoding: zstd\r\n");
+    client_read(fd, true, SIZE_MAX, &r);
+    check_header(&r, "Content-Length", "3145728");
+    check_header(&r, "ETag", "\"" PACKED "\"");
+    response_finish(&r);
+    (void)close(fd);
+    get(BLOB(FILE_), "Accept-Encoding: zstd\r\n", &r); /* not stored like that */
+    check_bytes(&r, 0, FILE_SIZE - 1);
+    check_header(&r, "Vary", "");
+    response_finish(&r);
+}
+END_TEST
+
 START_TEST(if_range_decides_between_part_and_whole)
 {
     struct response r;
@@ -1110,6 +1166,8 @@ int main(void)
     tcase_add_test(c, more_ranges_than_allowed_are_400);
     tcase_add_test(c, a_digest_that_is_known_is_304);
     tcase_add_test(c, if_range_decides_between_part_and_whole);
+    tcase_add_test(c, who_accepts_zstd_gets_the_whole_as_it_is_stored);
+    tcase_add_test(c, parts_heads_and_others_are_about_the_content);
 
     c = add_case(s, "waiting");
     tcase_add_test(c, a_request_waits_for_its_answer_without_a_thread);

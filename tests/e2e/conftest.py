@@ -203,6 +203,23 @@ def client(mirror):
 
 
 @pytest.fixture(scope="session")
+def daemons():
+    """Containerds by version, started when first asked for."""
+    running = {}
+
+    def get(version):
+        if os.geteuid() != 0:
+            pytest.skip("containerd needs root")
+        if version not in running:
+            running[version] = servers.Containerd(version)
+        return running[version]
+
+    yield get
+    for d in running.values():
+        d.stop()
+
+
+@pytest.fixture(scope="session")
 def random_blob(tmp_path_factory):
     """A file of 200 MiB that does not compress, and its digest."""
     path = tmp_path_factory.mktemp("blob") / "200m"

@@ -136,7 +136,7 @@ def test_a_restored_store_is_like_the_first(filled, hub, store, tmp_path):
     cli("restore", tmp_path / "a")
     is_without_upstream(m, hub, images)
     second = cli.json("status")["store"]
-    assert (first["blobs"], first["bytes"]) == (second["blobs"], second["bytes"])
+    assert (first["blobs"], first["content_bytes"]) == (second["blobs"], second["content_bytes"])
     m.restart()
     assert m.find(event="store")[-1].get("adopted") == "0"
     cli("backup", tmp_path / "b")

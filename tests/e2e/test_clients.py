@@ -8,7 +8,7 @@ import threading
 
 import clients
 import pytest
-from servers import Containerd, scratch
+from servers import scratch
 from wire import Client, Response
 
 DOCKER_TYPES = [
@@ -19,23 +19,6 @@ DOCKER_TYPES = [
 
 IMAGES = ["containerd 1.6", "containerd 2.4", "cri 1.6", "cri 2.4", "skopeo", "podman", "crane", "oras", "regctl"]
 COPIERS = ["skopeo", "crane", "oras", "regctl"]
-
-
-@pytest.fixture(scope="session")
-def daemons():
-    """Containerds by version, started when first asked for."""
-    running = {}
-
-    def get(version):
-        if os.geteuid() != 0:
-            pytest.skip("containerd needs root")
-        if version not in running:
-            running[version] = Containerd(version)
-        return running[version]
-
-    yield get
-    for d in running.values():
-        d.stop()
 
 
 @pytest.fixture

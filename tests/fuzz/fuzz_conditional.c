@@ -1,4 +1,4 @@
-/* A digest and the value of an If-None-Match, If-Range or Cache-Control header, a line each. */
+/* A digest and the value of an If-None-Match, If-Range, Cache-Control or Accept-Encoding header, a line each. */
 #include "server/conditional.h"
 
 #include <assert.h>
@@ -20,6 +20,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         bool none_match = conditional_none_match(header, digest), if_range = conditional_if_range(header, digest);
         assert(none_match || !if_range);
         assert(!conditional_only_if_cached(header) || strcasestr(header, "only-if-cached"));
+        assert(!conditional_accepts_zstd(header) || strcasestr(header, "zstd"));
         assert(!none_match || strchr(header, '*') || strstr(header, digest));
     }
     free(digest);

@@ -211,6 +211,7 @@ static void begin_front(struct part *p, const struct upstream_head *head)
         p->end = f->size;
     gate_lock(&f->gate);
     f->state = FLIGHT_STREAMING;
+    f->source = (int)head->source;
     f->answerable = true;
     gate_wake(&f->gate);
     gate_unlock(&f->gate);

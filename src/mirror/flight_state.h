@@ -90,6 +90,7 @@ struct flight {
     char *registry, *repository;
     bool is_private, is_prefetch, has_others;
     struct flight_rules rules;
+    int64_t began_at; /* wall clock, ms */
     int fd; /* the partial file; the blob itself once it is published */
 
     /* of whoever has the flight */
@@ -120,6 +121,7 @@ struct flight {
     enum flight_state state;
     bool answerable; /* an upstream has said that it has the blob, or it is verified */
     bool verified;
+    int source;             /* that gives bytes, or gave the last; -1: none has */
     bool complete;          /* all bytes are in the file */
     bool hash_posted;       /* a worker has it, or will */
     bool has_size, is_told; /* that size: to somebody who may have been answered with it */

@@ -124,6 +124,8 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->vouched = !privacy_is_needed(fs->needs.privacy);
     f->rules = t->rules;
     f->progressed_at = clock_monotonic_ms();
+    f->began_at = clock_real_ms();
+    f->source = -1;
     f->registry = strdup(t->registry);
     f->repository = strdup(t->repository);
     f->fd = -1;

@@ -20,6 +20,8 @@ static void checkpoint(void *arg, struct blobstore_batch *batch)
     budgets_put(m->upstream, batch);
     if (m->privacy)
         privacy_checkpoint(m->privacy, batch);
+    if (m->events)
+        events_checkpoint(m->events, batch);
 }
 
 static bool has_accounts(struct mirror *m, const struct config *config)
@@ -65,6 +67,10 @@ static int start_parts(struct mirror *m)
         r = guests_create(&m->guests);
     if (r == 0)
         r = recent_create(&m->recent);
+    if (r == 0)
+        r = spenders_create(&m->spenders);
+    if (r == 0)
+        r = events_create(m->store, &m->events);
     if (r < 0)
         return r;
     privacy_expect_accounts(m->privacy, has_accounts(m, m->config));
@@ -92,6 +98,7 @@ static int start_parts(struct mirror *m)
         .visibilities = m->visibilities,
         .flights = m->flights,
         .recent = m->recent,
+        .spenders = m->spenders,
     };
     r = questions_create(&for_questions, &m->questions);
     if (r < 0)
@@ -114,6 +121,7 @@ int mirror_start(const struct mirror_options *options, struct mirror **ret_mirro
     m->passages.upstream = m->upstream;
     m->passages.gates = &m->gates;
     (void)pthread_rwlock_init(&m->config_lock, NULL);
+    tally_init(&m->tally);
     int r = gates_start(&m->gates);
     gate_init(&m->holding, &m->gates);
     if (r == 0)
@@ -158,6 +166,8 @@ void mirror_stop(struct mirror *m)
     keeper_stop(m->keeper);
     flights_destroy(m->flights);
     questions_destroy(m->questions);
+    events_destroy(m->events);
+    spenders_destroy(m->spenders);
     recent_destroy(m->recent);
     guests_destroy(m->guests);
     visibilities_destroy(m->visibilities);
@@ -170,6 +180,7 @@ void mirror_stop(struct mirror *m)
     library_destroy(m->library);
     gate_finish(&m->holding);
     gates_stop(&m->gates);
+    tally_finish(&m->tally);
     (void)pthread_rwlock_destroy(&m->config_lock);
     free(m);
 }

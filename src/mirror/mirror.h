@@ -45,6 +45,7 @@ struct mirror_request {
     const char *artifact_type; /* referrers: filter, decoded, or NULL */
     int64_t page_size;         /* tags: `n`, or -1 */
     const char *last;          /* tags: `last`, decoded, or NULL */
+    const char *client;        /* address of who asks, or NULL: who spends a pull limit, and whom trouble met */
     const char *login;         /* "Basic …": the client's own account at the upstream, or NULL; it is not kept */
     const char *login_key;     /* a hash that stands for it, with `login` */
     bool only_if_cached;       /* what is stored or already on its way, or 504: no upstream is asked for it */

@@ -117,6 +117,7 @@ static size_t body_max(const struct question *q)
 static int on_head(void *arg, const struct upstream_head *head)
 {
     struct question *q = arg;
+    q->of_sibling = head->sibling;
     buf_reset(&q->body);
     q->length = head->length;
     (void)snprintf(q->content_type, sizeof(q->content_type), "%s", head->content_type);
@@ -132,9 +133,26 @@ static int on_body(void *arg, const void *data, size_t len)
     return buf_add(&q->body, data, len);
 }
 
+/* A GET of a manifest that a pull limit counts. */
+static bool is_spent(const struct question *q, const struct upstream_result *result)
+{
+    bool is_get = q->step == STEP_GET || q->step == STEP_FALLBACK_GET;
+    return is_get && !q->of_sibling && (result->status == 200 || result->status == 404);
+}
+
+static void note_spender(const struct question *q)
+{
+    char name[SPENDER_NAME_MAX];
+    (void)snprintf(name, sizeof(name), "%s/%s", q->registry, q->repository);
+    spenders_note(q->all->needs.spenders, SPENDER_REPOSITORY, name);
+    spenders_note(q->all->needs.spenders, SPENDER_CLIENT, q->client);
+}
+
 static void on_done(void *arg, const struct upstream_result *result)
 {
     struct question *q = arg;
+    if (is_spent(q, result))
+        note_spender(q);
     q->result = *result;
     (void)snprintf(q->message, sizeof(q->message), "%s", result->message ? result->message : "");
     q->result.message = NULL;
@@ -170,6 +188,7 @@ void question_ask(struct question *q, int64_t delay_ms)
         reference = digest_format(&q->pointer.digest, digest);
     }
     buf_reset(&q->body);
+    q->of_sibling = false;
     q->body.max = body_max(q);
     q->length = -1;
     q->content_type[0] = q->digest_text[0] = '\0';
@@ -214,6 +233,7 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->has_others = t->has_others;
     q->prefetch = t->prefetch;
     q->flight_rules = t->flight_rules;
+    (void)snprintf(q->client, sizeof(q->client), "%s", t->client ? t->client : "");
     q->refs = 2; /* until it is answered, and the caller's */
     q->query = q->next = BUF_INIT(4 * KIB);
     q->registry = strdup(t->registry);

@@ -15,6 +15,7 @@
 #include "mirror/pointers.h"
 #include "mirror/privacy.h"
 #include "mirror/recent.h"
+#include "mirror/spenders.h"
 #include "mirror/visibility.h"
 #include "mirror/workers.h"
 #include "upstream/upstream.h"
@@ -43,6 +44,7 @@ struct questions_needs {
     struct visibilities *visibilities;
     struct flights *flights;
     struct recent *recent;
+    struct spenders *spenders;
 };
 
 struct question_target {
@@ -56,6 +58,7 @@ struct question_target {
     bool has_others;                  /* the registry has more than one source */
     unsigned prefetch;                /* of a manifest's blobs, when so many at the most are under way; 0: none */
     struct flight_rules flight_rules; /* of those flights */
+    const char *client;               /* the first who asks, an address; "" or NULL: nobody */
 };
 
 MUST_CHECK int questions_create(const struct questions_needs *needs, struct questions **ret_questions);

@@ -7,6 +7,7 @@
 #include "mirror/question.h"
 
 #include "base/limits.h"
+#include "mirror/events.h"
 #include "mirror/listing.h"
 #include "upstream/upstream.h"
 
@@ -40,10 +41,12 @@ struct question {
     bool of_blob, is_private, has_others;
     unsigned prefetch;
     struct flight_rules flight_rules;
+    char client[EVENT_CLIENT_MAX];
     /* of whoever has the step: the upstream's thread while a job runs, a worker afterwards */
     enum step step;
     enum upstream_class asked_as; /* the class of the last job */
     unsigned attempts, pages;
+    bool of_sibling;              /* the answer, which costs nothing */
     uint32_t avoid;               /* sources whose manifest was wrong */
     int wrong;                    /* in which way the last of them was */
     struct buf body, query, next; /* query of the page now asked for, of the one after it */

@@ -10,6 +10,7 @@
 #include "base/metrics.h"
 #include "mirror/damage.h"
 #include "mirror/digest_key.h"
+#include "mirror/jobs.h"
 #include "mirror/library.h"
 
 #include <errno.h>
@@ -43,6 +44,7 @@ struct scrubber {
     int64_t interval_ms;
     uint64_t rate;
     bool is_stirred;
+    unsigned progress; /* percent */
     /* of the keeper's thread */
     int64_t next_at;    /* monotonic ms: nothing before */
     struct digest last; /* that is done with; DIGEST_NONE: a round begins */
@@ -57,6 +59,7 @@ struct scrubber {
     struct verified verified[VERIFIED_MAX];
     size_t verified_count;
     int64_t written_at;                     /* monotonic ms */
+    int64_t round_began_at;                 /* wall clock, ms */
     uint64_t round_blobs, round_bytes, bad; /* of this round */
 };
 
@@ -76,7 +79,7 @@ static int load_position(struct scrubber *s)
 }
 
 /* version u8, digest; the version alone: at the start of a round */
-static int write_down(struct scrubber *s)
+static int write_down(struct scrubber *s, const struct job_report *report)
 {
     uint8_t value[1 + DIGEST_KEY_MAX] = {RECORD_VERSION};
     struct blobstore_batch *batch;
@@ -87,6 +90,8 @@ static int write_down(struct scrubber *s)
     for (size_t i = 0; i < s->verified_count; i++)
         blobstore_batch_verified(batch, &s->verified[i].digest, s->verified[i].when);
     blobstore_batch_put(batch, BLOBSTORE_JOBS, RECORD_KEY, strlen(RECORD_KEY), value, len);
+    if (report)
+        job_report_put(batch, JOB_SCRUB, report);
     s->verified_count = 0;
     s->written_at = clock_monotonic_ms();
     return blobstore_batch_commit(batch);
@@ -138,7 +143,7 @@ static int end_blob(struct scrubber *s, bool is_read)
     s->last = s->info.digest;
     close_blob(s);
     bool must_write = s->verified_count == VERIFIED_MAX || clock_monotonic_ms() - s->written_at >= VERIFIED_MS;
-    return must_write ? write_down(s) : 0;
+    return must_write ? write_down(s, NULL) : 0;
 }
 
 static int read_slice(struct scrubber *s)
@@ -171,6 +176,11 @@ static bool is_due(const struct scrubber *s, const struct blobstore_info *info, 
 
 static int end_round(struct scrubber *s)
 {
+    const struct job_report report = {.began_at = s->round_began_at,
+                                      .ended_at = clock_real_ms(),
+                                      .blobs = s->round_blobs,
+                                      .bytes = s->round_bytes,
+                                      .failures = s->bad};
     if (s->round_blobs || s->bad)
         log_event(s->bad ? LOG_WARN : LOG_INFO, "scrubbed", LOG_U("blobs", s->round_blobs),
                   LOG_U("bytes", s->round_bytes), LOG_U("damaged", s->bad));
@@ -178,12 +188,14 @@ static int end_round(struct scrubber *s)
     s->round_blobs = s->round_bytes = s->bad = 0;
     s->last = (struct digest){0};
     s->next_at = clock_monotonic_ms() + ROUND_REST_MS;
-    return has_news ? write_down(s) : 0;
+    return has_news ? write_down(s, &report) : 0;
 }
 
 /* Goes on to the next blob that is due. */
 static int look(struct scrubber *s, int64_t interval_ms)
 {
+    if (s->last.algorithm == DIGEST_NONE || s->round_began_at == 0)
+        s->round_began_at = clock_real_ms();
     while (s->page_at < s->page_count) {
         const struct blobstore_info *info = &s->page[s->page_at++];
         if (is_due(s, info, interval_ms))
@@ -240,6 +252,14 @@ void scrubber_configure(struct scrubber *s, const struct config *config)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+unsigned scrubber_progress(struct scrubber *s)
+{
+    (void)pthread_mutex_lock(&s->lock);
+    unsigned progress = s->progress;
+    (void)pthread_mutex_unlock(&s->lock);
+    return progress;
+}
+
 /* For how long it must rest for what it has read. */
 static int64_t pay(struct scrubber *s, uint64_t rate)
 {
@@ -257,6 +277,7 @@ int64_t scrubber_step(struct scrubber *s)
     if (s->is_stirred)
         s->next_at = now;
     s->is_stirred = false;
+    s->progress = s->last.algorithm ? s->last.raw[0] * 100U / 255 : 0; /* digests are as even as can be */
     (void)pthread_mutex_unlock(&s->lock);
     if (interval_ms == 0 || rate == 0)
         return ROUND_REST_MS;

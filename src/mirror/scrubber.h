@@ -15,5 +15,7 @@ MUST_CHECK int scrubber_create(struct blobstore *store, struct library *library,
 void scrubber_destroy(struct scrubber *s); /* accepts NULL */
 /* How fast and how often, from now on. Any thread. */
 void scrubber_configure(struct scrubber *s, const struct config *config);
+/* How far the round has come, in percent. Any thread. */
+unsigned scrubber_progress(struct scrubber *s);
 /* Does a little, if it is time; returns for how long (ms) nothing need be done. */
 int64_t scrubber_step(struct scrubber *s);

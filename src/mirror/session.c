@@ -129,6 +129,7 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     s->only_if_cached = request->only_if_cached;
     s->class = request->is_seeding ? UPSTREAM_SEEDING : UPSTREAM_LIVE;
     s->opened = clock_monotonic_ms();
+    (void)snprintf(s->client, sizeof(s->client), "%s", request->client ? request->client : "");
     s->body = BUF_INIT(LIMIT_DOCUMENT);
     s->link = BUF_INIT(4 * KIB);
     if (request->login && (!(s->login = strdup(request->login)) || !(s->login_key = strdup(request->login_key))))
@@ -166,14 +167,35 @@ static int step(struct mirror_session *s)
     return session_fail(s, -EINVAL, "not an object");
 }
 
+/* Signatures and the like are looked for by tags that nobody has made. */
+static bool is_probe(const struct mirror_session *s)
+{
+    return failure_is_absence(&s->failure) &&
+           (s->object == MIRROR_REFERRERS || strncmp(s->reference, "sha256-", 7) == 0);
+}
+
+void session_note_event(const struct mirror_session *s, enum event_kind kind, int status)
+{
+    struct event e = {.kind = kind, .object = s->object, .status = status};
+    if (s->only_if_cached || s->failure.error == -ECANCELED || is_probe(s))
+        return;
+    (void)stpcpy(e.registry, s->registry);
+    (void)stpcpy(e.repository, s->repository);
+    (void)stpcpy(e.reference, s->reference);
+    (void)stpcpy(e.message, s->failure.message);
+    events_note(s->mirror->events, &e, s->client);
+}
+
 int mirror_step(struct mirror_session *s, struct mirror_answer *ret_answer)
 {
     if (!s->answered && s->trouble.status == 0) {
         int r = step(s);
         if (r == MIRROR_WAIT)
             return r;
-        if (r < 0)
+        if (r < 0) {
             trouble_of_failure(&s->failure, s->object, s->registry, clock_monotonic_ms(), s->miss_status, &s->trouble);
+            session_note_event(s, EVENT_FAILED, s->trouble.status);
+        }
     }
     if (!s->answered)
         (void)answer_trouble(s);
@@ -220,6 +242,8 @@ void mirror_close(struct mirror_session *s)
 {
     if (!s)
         return;
+    if (s->answered && !s->only_if_cached && s->registry[0])
+        tally_note(&s->mirror->tally, s->outcome);
     gate_forget(&s->waiter);
     question_unref(s->question);
     flight_unref(s->flight);

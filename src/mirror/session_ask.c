@@ -115,6 +115,7 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
         .has_others = s->has_others,
         .prefetch = s->head ? 0 : s->prefetch,
         .flight_rules = s->flight_rules,
+        .client = s->client,
     };
     int r;
     for (;;) {

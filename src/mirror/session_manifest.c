@@ -17,6 +17,7 @@ static void serve_stale(struct mirror_session *s)
     int64_t age = clock_real_ms() - s->pointer.checked_at;
     s->outcome = MIRROR_STALE;
     metrics_add(METRIC_STALE_SERVED, 1, LABELS(s->registry));
+    session_note_event(s, EVENT_STALE, 200);
     trouble_warning(&s->failure, age, s->warning, sizeof(s->warning));
     log_event(LOG_INFO, "stale", LOG_S("registry", s->registry), LOG_S("repository", s->repository),
               LOG_S("reference", s->reference), LOG_I("age_s", age / CLOCK_SECOND), LOG_S("cause", s->failure.message));

@@ -40,6 +40,7 @@ struct mirror_session {
     enum config_miss_status miss_status;
     char registry[LIMIT_NAME + 1], repository[LIMIT_NAME + 1], reference[DIGEST_TEXT_MAX];
     char *artifact_type, *last;
+    char client[EVENT_CLIENT_MAX];
     char *login, *login_key; /* the client's own account, or NULL; wiped at the end */
     int64_t guest_ttl_ms, guest_stale_for_ms;
 
@@ -108,6 +109,8 @@ int session_blob(struct mirror_session *s);
 ssize_t session_read_coming(struct mirror_session *s, uint64_t offset, void *data, size_t len);
 
 /* session.c */
+/* For who asks later: what s->failure tells. */
+void session_note_event(const struct mirror_session *s, enum event_kind kind, int status);
 int session_answer(struct mirror_session *s, enum mirror_body body, uint64_t size, const char *type,
                    const struct digest *digest);
 int session_answer_document(struct mirror_session *s);

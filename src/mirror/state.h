@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include "mirror/events.h"
 #include "mirror/evictor.h"
 #include "mirror/flight.h"
 #include "mirror/gate.h"
@@ -18,6 +19,8 @@
 #include "mirror/question.h"
 #include "mirror/recent.h"
 #include "mirror/scrubber.h"
+#include "mirror/spenders.h"
+#include "mirror/tally.h"
 #include "mirror/uses.h"
 #include "mirror/visibility.h"
 #include "mirror/workers.h"
@@ -46,6 +49,9 @@ struct mirror {
     struct questions *questions;
     struct flights *flights;
     struct passages passages;
+    struct tally tally;
+    struct spenders *spenders;
+    struct events *events;
     struct seeder *seeder;
 
     pthread_rwlock_t config_lock;

@@ -153,6 +153,7 @@ static int open_session(struct request *r)
         .artifact_type = r->route.artifact_type,
         .page_size = r->route.page_size,
         .last = r->route.last,
+        .client = r->forwarded.address,
         .only_if_cached = is_only_if_cached(r),
         .login = r->secret.login,
         .login_key = r->secret.key,

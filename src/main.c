@@ -15,11 +15,20 @@ static const struct command commands[] = {
      "SIGHUP            read the configuration and the credentials again; where they are wrong, the old ones stay.\n",
      serve_command},
     {"status", "[--json]", "show what the server is doing",
-     "Asks the running server how it is.\n"
+     "Asks the running server how it is: the store, hits and misses, pull limits and when they will be spent, sources\n"
+     "and their health, what is on its way, and for whom pulls were spent.\n"
      "\n"
-     "  entrepot status --json | jq .store.bytes\n"
+     "  entrepot status\n"
+     "  entrepot status --json | jq '.sources[] | select(.breaker != \"closed\") | .name'\n"
      "\n" CLIENT_HELP,
      status_command},
+    {"top", "[--interval SECONDS]", "show it again and again",
+     "What entrepot status shows, again and again, until q, Ctrl-C or Escape leaves it.\n"
+     "\n"
+     "  entrepot top --interval 5\n"
+     "\n"
+     "  --interval SECONDS from one to the next; 2 without it\n" CLIENT_HELP,
+     top_command},
     {"seed", "[OPTIONS] FILE...", "have images fetched before anybody pulls them",
      "Gives the server lists of images to fetch, and shows how it gets on. The server works them off by itself, as "
      "the\n"

@@ -44,6 +44,7 @@ int audit_command(const struct command *self, int argc, char **argv);
 int backup_command(const struct command *self, int argc, char **argv);
 int check_config_command(const struct command *self, int argc, char **argv);
 int status_command(const struct command *self, int argc, char **argv);
+int top_command(const struct command *self, int argc, char **argv);
 int rebuild_command(const struct command *self, int argc, char **argv);
 int seed_command(const struct command *self, int argc, char **argv);
 int seeds_command(const struct command *self, int argc, char **argv);

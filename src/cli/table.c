@@ -103,3 +103,11 @@ int table_print(struct table *t)
     }
     return command_printed();
 }
+
+int table_print_block(struct table *t)
+{
+    if (t && !t->failed && table_is_empty(t))
+        return STATUS_OK;
+    (void)putchar('\n');
+    return table_print(t);
+}

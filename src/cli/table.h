@@ -27,6 +27,8 @@ void table_cell_coloured(struct table *t, enum table_colour colour, const char *
 bool table_is_empty(const struct table *t);
 /* To standard output; an exit status. */
 MUST_CHECK int table_print(struct table *t);
+/* The same behind an empty line; nothing of a table without rows. */
+MUST_CHECK int table_print_block(struct table *t);
 
 /* Whether standard output is a terminal that takes colours. */
 bool table_has_colours(void);

@@ -29,6 +29,38 @@ static const struct command commands[] = {
      "\n"
      "  --interval SECONDS from one to the next; 2 without it\n" CLIENT_HELP,
      top_command},
+    {"ls", "[PATTERN]", "list the images that are stored",
+     "Lists what is stored under a tag, and what was pulled by its digest alone. SIZE is what is stored of the image, "
+     "with\n"
+     "layers that others have, too; LACKS are parts that a client would have to wait for. AGE is since it was stored, "
+     "USED\n"
+     "since it was pulled last.\n"
+     "\n"
+     "  entrepot ls\n"
+     "  entrepot ls 'docker.io/library/*'\n"
+     "  entrepot ls --json | jq -r '.images[] | select(.missing > 0) | .image'\n"
+     "\n"
+     "  PATTERN            of registry/repository, registry/repository:tag or registry/repository@digest; * is any "
+     "text\n" CLIENT_HELP,
+     ls_command},
+    {"tags", "REPOSITORY", "list the tags of a repository that are stored",
+     "Lists the tags of a repository that this mirror knows, with what they stand for. What tags the registry has is "
+     "another\n"
+     "question: curl http://MIRROR/v2/REPOSITORY/tags/list.\n"
+     "\n"
+     "  entrepot tags alpine\n"
+     "  entrepot tags quay.io/prometheus/prometheus\n"
+     "\n" CLIENT_HELP,
+     tags_command},
+    {"inspect", "IMAGE", "show what is stored of an image, part by part",
+     "Shows the index, the manifests and the layers of an image: which of them are stored, how large they are, and how "
+     "many\n"
+     "other images have them, too (OTHERS).\n"
+     "\n"
+     "  entrepot inspect alpine:3.20\n"
+     "  entrepot inspect registry.k8s.io/pause@sha256:...\n"
+     "\n" CLIENT_HELP,
+     inspect_command},
     {"seed", "[OPTIONS] FILE...", "have images fetched before anybody pulls them",
      "Gives the server lists of images to fetch, and shows how it gets on. The server works them off by itself, as "
      "the\n"

@@ -52,6 +52,15 @@ bool client_take_option(struct client_options *o, int option, const char *value)
     }
 }
 
+int client_read_options(const struct command *self, int argc, char **argv, struct client_options *o)
+{
+    static const struct option options[] = {CLIENT_OPTIONS, {0}};
+    for (int i; (i = command_option(argc, argv, options)) != -1;)
+        if (!client_take_option(o, i, optarg))
+            return command_bad_option(self, i, argv);
+    return STATUS_OK;
+}
+
 int client_failed(const struct command *self, const char *fmt, ...)
 {
     va_list ap;
@@ -304,6 +313,14 @@ int client_stream(struct client *c, const char *method, const char *target, cons
     c->take = take;
     c->take_arg = arg;
     return call(c, method, target, body);
+}
+
+int client_param(struct buf *target, const char *name, const char *value)
+{
+    if (!value || !*value)
+        return 0;
+    int r = buf_addf(target, "%c%s=", strchr(target->data, '?') ? '&' : '?', name);
+    return r == 0 ? buf_add_urlencoded(target, value) : r;
 }
 
 long client_status(const struct client *c)

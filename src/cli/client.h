@@ -40,6 +40,9 @@ enum { CLIENT_ADMIN = 0x100, CLIENT_CONFIG, CLIENT_TOKEN_FILE, CLIENT_JSON };
 /* Takes an option of getopt_long() that is one of the above; false: it is the command's own. */
 bool client_take_option(struct client_options *o, int option, const char *value);
 
+/* Reads the options of a command that has no others; an exit status. What is left begins at argv[optind]. */
+MUST_CHECK int client_read_options(const struct command *self, int argc, char **argv, struct client_options *o);
+
 struct client;
 
 /* STATUS_OK, or the exit status. Nothing is asked yet. */
@@ -47,6 +50,8 @@ MUST_CHECK int client_open(const struct command *self, const struct client_optio
                            struct client **ret_client);
 void client_close(struct client *c); /* accepts NULL */
 
+/* Adds a parameter to a target; nothing where the value is NULL or "". */
+MUST_CHECK int client_param(struct buf *target, const char *name, const char *value);
 /* Asks; `target` is path and query, encoded; `body` is JSON or NULL. The answer is the caller's to let go of, and set
  * with STATUS_OK only. STATUS_UNREACHABLE: nobody is there. */
 MUST_CHECK int client_call(struct client *c, const char *method, const char *target, const char *body,

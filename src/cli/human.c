@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 const char *human_size(uint64_t bytes, char *text)
 {
@@ -53,5 +54,12 @@ const char *human_count(uint64_t n, char *text)
         text[at++] = digits[i];
     }
     text[at] = '\0';
+    return text;
+}
+
+const char *human_short_digest(const char *digest, char *text)
+{
+    const char *hex = strchr(digest, ':');
+    (void)snprintf(text, HUMAN_TEXT, "%.12s", hex ? hex + 1 : digest);
     return text;
 }

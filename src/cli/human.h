@@ -11,4 +11,5 @@
 const char *human_size(uint64_t bytes, char *text);           /* "1.4 GiB" */
 const char *human_duration(int64_t ms, char *text);           /* "3 h", "2 d", "40 s": the largest unit, rounded down */
 const char *human_age(int64_t then, int64_t now, char *text); /* "3 h ago", "in 5 min"; 0: "never" */
-const char *human_count(uint64_t n, char *text);              /* "1,234,567" */
+const char *human_short_digest(const char *digest, char *text); /* "sha256:2cf24dba…": its first twelve digits */
+const char *human_count(uint64_t n, char *text);                /* "1,234,567" */

@@ -17,21 +17,20 @@ static int ask(struct client *client, json_t **ret_status)
 
 int status_command(const struct command *self, int argc, char **argv)
 {
-    static const struct option options[] = {CLIENT_OPTIONS, {0}};
-    struct client_options client_options = {0};
+    struct client_options options = {0};
     AUTO(auto_client_close) struct client *client = NULL;
     AUTO(auto_json_decref) json_t *status = NULL;
-    for (int o; (o = command_option(argc, argv, options)) != -1;)
-        if (!client_take_option(&client_options, o, optarg))
-            return command_bad_option(self, o, argv);
+    int r = client_read_options(self, argc, argv, &options);
+    if (r != STATUS_OK)
+        return r;
     if (optind < argc)
         return command_misused(self, "there are no arguments");
-    int r = client_open(self, &client_options, &client);
+    r = client_open(self, &options, &client);
     if (r == STATUS_OK)
         r = ask(client, &status);
     if (r != STATUS_OK)
         return r;
-    return client_options.json ? client_print_json(status) : status_print(status);
+    return options.json ? client_print_json(status) : status_print(status);
 }
 
 /* ------------------------------------------------------------------ top */

@@ -174,7 +174,7 @@ static void add_flight(struct table *t, const json_t *f, int64_t now)
     int64_t bytes = json_number(f, "bytes");
     table_row(t);
     table_cell(t, "%s/%s", json_text(f, "registry"), json_text(f, "repository"));
-    table_cell(t, "%.19s", json_text(f, "digest"));
+    table_cell(t, "%s", human_short_digest(json_text(f, "digest"), text));
     table_cell(t, "%s of %s", human_size(json_bytes(f, "written"), text),
                bytes < 0 ? "?" : human_size((uint64_t)bytes, of));
     table_cell(t, "%" PRIi64, json_number(f, "readers"));

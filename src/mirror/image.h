@@ -14,6 +14,10 @@
 /* 1: a stored manifest names the content, one that is not among `without` (NULL: any). 0: none does. */
 MUST_CHECK int image_is_needed(struct blobstore *store, const struct digest *digest, const struct digest_set *without);
 
+/* The bytes of a stored manifest into an empty buffer of LIMIT_MANIFEST; no use of it. Any thread. -ENOENT: it is not
+ * stored, or too large for one. */
+MUST_CHECK int image_read_text(struct blobstore *store, const struct digest *digest, struct buf *text);
+
 /* Whether a part is to stay although no other image needs it. */
 typedef bool (*image_keep_fn)(void *arg, const struct blobstore_info *info, bool is_manifest);
 

@@ -1,10 +1,31 @@
 """The commands that talk to a running mirror."""
 
+import http.client
 import json
 import os
+import socket
 import subprocess
 
+import pytest
 from servers import SANITIZER, SANITIZER_ENV, binary
+from wire import Client
+
+
+class UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path):
+        super().__init__("entrepot", timeout=60)
+        self.path = path
+
+    def connect(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self.path)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
 
 class Cli:
@@ -26,5 +47,29 @@ class Cli:
         assert r.returncode == status, f"{r.returncode}\n{r.stdout}{r.stderr}"
         return r.stdout if status in (0, 3) else r.stderr
 
+    def api(self, socket_path, target, method="GET", body=None, status=200):
+        """The API itself."""
+        with UnixConnection(os.path.join(self.mirror.dir, socket_path)) as c:
+            c.request(method, target, body=body)
+            r = c.getresponse()
+            answer = json.loads(r.read())
+            assert r.status == status, answer
+            return answer
+
     def json(self, command, *args, **kw):
         return json.loads(self(command, *args, "--json", **kw))
+
+
+@pytest.fixture
+def served(launch):
+    """A mirror that runs, and its commands."""
+    m = launch()
+    return m, Cli(m)
+
+
+def pull(m, img, arch="amd64"):
+    """What containerd asks for."""
+    client = Client(m.host_port)
+    for kind, reference in [("manifests", img.tag), ("manifests", img.digest), ("manifests", img.child(arch))] + [
+            ("blobs", d) for d in img.blobs(arch)]:
+        assert client.get(f"/v2/{img.repo}/{kind}/{reference}").status == 200

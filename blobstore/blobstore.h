@@ -149,6 +149,16 @@ uint64_t blobstore_pack_saved(const struct blobstore_packing *p);
 void blobstore_pack_close(struct blobstore_packing *p); /* accepts NULL */
 AUTO_DEFINE(struct blobstore_packing, blobstore_pack_close);
 
+/* ------------------------------------------------------------------ leftovers */
+
+/* Calls `each` for unfinished writes that nobody has open, until it returns other than 0, which is then returned.
+ * `written_at`: wall clock, ms. */
+typedef int (*blobstore_partial_fn)(void *arg, const struct digest *digest, uint64_t size, int64_t written_at);
+MUST_CHECK int blobstore_each_partial(struct blobstore *store, blobstore_partial_fn each, void *arg);
+/* What is in quarantine of damaged blobs; with `remove` it is removed. What is none of ours stays, and is not counted.
+ */
+MUST_CHECK int blobstore_quarantine(struct blobstore *store, bool remove, uint64_t *ret_files, uint64_t *ret_bytes);
+
 /* ------------------------------------------------------------------ writing */
 
 /*

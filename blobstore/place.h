@@ -72,6 +72,8 @@ MUST_CHECK int place_quarantine(const struct place *p, const struct digest *dige
                                 int64_t now_ms);
 /* Puts `name` of the directory `at`, which is none of ours, beside them; it is never deleted. */
 MUST_CHECK int place_set_aside(const struct place *p, int at, const char *name, int64_t now_ms);
+/* What is in quarantine of blobs; with `remove` it goes. */
+MUST_CHECK int place_empty_quarantine(const struct place *p, bool remove, uint64_t *ret_files, uint64_t *ret_bytes);
 /* <root>/index, if there is one, becomes index.bad-<time>; an earlier one is removed. */
 MUST_CHECK int place_set_index_aside(const struct place *p, int64_t now_ms);
 
@@ -119,6 +121,10 @@ MUST_CHECK int place_sweep(const struct place *p, int64_t now_ms, uint64_t *fore
  * than 0 to have the file removed and counted as well. */
 typedef int (*place_partial_fn)(void *arg, const struct digest *digest, uint64_t size);
 MUST_CHECK int place_walk_partial(const struct place *p, place_partial_fn each, void *arg, uint64_t *removed);
+
+/* Calls `each` for every partial file that has bytes and was last written to at `written_at` (ms). Removes nothing. */
+typedef int (*place_partial_seen_fn)(void *arg, const struct digest *digest, uint64_t size, int64_t written_at);
+MUST_CHECK int place_each_partial(const struct place *p, place_partial_seen_fn each, void *arg);
 
 struct stat;
 void blob_facts_of(const struct stat *st, struct blob_facts *ret_facts);

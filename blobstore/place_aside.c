@@ -106,3 +106,25 @@ int place_set_index_aside(const struct place *p, int64_t now_ms)
         return 0;
     return r == 0 && fsync(p->root) < 0 ? -errno : r;
 }
+
+int place_empty_quarantine(const struct place *p, bool remove, uint64_t *ret_files, uint64_t *ret_bytes)
+{
+    AUTO_CLOSEDIR DIR *d = NULL;
+    uint64_t files = 0, bytes = 0;
+    int r = open_listing(p->quarantine, ".", &d);
+    if (r < 0)
+        return r;
+    for (struct dirent *e; (e = readdir(d));) {
+        struct stat st;
+        if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
+            fstatat(p->quarantine, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
+            continue;
+        if (remove && unlinkat(p->quarantine, e->d_name, 0) < 0)
+            return -errno;
+        files++;
+        bytes += (uint64_t)st.st_size;
+    }
+    *ret_files = files;
+    *ret_bytes = bytes;
+    return 0;
+}

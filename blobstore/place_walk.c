@@ -200,3 +200,19 @@ int place_walk_partial(const struct place *p, place_partial_fn each, void *arg, 
     }
     return r;
 }
+
+int place_each_partial(const struct place *p, place_partial_seen_fn each, void *arg)
+{
+    AUTO_CLOSEDIR DIR *d = NULL;
+    int r = open_listing(p->partial, ".", &d), found = 0;
+    if (r < 0)
+        return r;
+    for (const struct dirent *e; found == 0 && (e = next_entry(d, &r));) {
+        struct digest digest;
+        struct stat st;
+        if (fstatat(p->partial, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
+            parse_partial(e->d_name, &digest))
+            found = each(arg, &digest, (uint64_t)st.st_size, st.st_mtim.tv_sec * 1000LL + st.st_mtim.tv_nsec / 1000000);
+    }
+    return found ? found : r;
+}

@@ -261,3 +261,33 @@ void blobstore_writer_close(struct blobstore_writer *w, enum blobstore_keep keep
     leave(w);
     free(w);
 }
+
+/* ------------------------------------------------------------------ leftovers */
+
+struct unopened {
+    struct blobstore *store;
+    blobstore_partial_fn each;
+    void *arg;
+};
+
+static int give_unopened(void *arg, const struct digest *digest, uint64_t size, int64_t written_at)
+{
+    const struct unopened *u = arg;
+    bool is_open = false;
+    (void)pthread_mutex_lock(&u->store->writers_lock);
+    for (struct blobstore_writer *w = *bucket_of(u->store, digest); w && !is_open; w = w->next)
+        is_open = digest_equal(&w->digest, digest);
+    (void)pthread_mutex_unlock(&u->store->writers_lock);
+    return is_open ? 0 : u->each(u->arg, digest, size, written_at);
+}
+
+int blobstore_each_partial(struct blobstore *store, blobstore_partial_fn each, void *arg)
+{
+    struct unopened u = {store, each, arg};
+    return place_each_partial(&store->place, give_unopened, &u);
+}
+
+int blobstore_quarantine(struct blobstore *store, bool remove, uint64_t *ret_files, uint64_t *ret_bytes)
+{
+    return place_empty_quarantine(&store->place, remove, ret_files, ret_bytes);
+}

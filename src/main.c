@@ -61,6 +61,67 @@ static const struct command commands[] = {
      "  entrepot inspect registry.k8s.io/pause@sha256:...\n"
      "\n" CLIENT_HELP,
      inspect_command},
+    {"pin", "IMAGE|PATTERN [--for TIME]", "keep an image in the store, whatever is used more",
+     "Pins an image, or all that a pattern matches, now and later: it is not evicted. It need not be stored yet; a pin "
+     "does\n"
+     "not fetch. A pinned tag is what it stands for at any time. Another pin of the same is replaced.\n"
+     "\n"
+     "  entrepot pin registry.k8s.io/pause:3.9\n"
+     "  entrepot pin 'quay.io/company/*' --for 30d\n"
+     "\n"
+     "  --for TIME         a number and s, m, h, d or w; for ever without it\n" CLIENT_HELP,
+     pin_command},
+    {"unpin", "IMAGE|PATTERN", "let it go again",
+     "Takes a pin away, by the words that entrepot pins shows.\n"
+     "\n"
+     "  entrepot unpin 'quay.io/company/*'\n"
+     "\n" CLIENT_HELP,
+     unpin_command},
+    {"pins", "", "list the pins",
+     "Lists what is pinned, until when, and by which list.\n"
+     "\n"
+     "  entrepot pins\n"
+     "\n" CLIENT_HELP,
+     pins_command},
+    {"rm", "IMAGE...", "remove images from the store",
+     "Forgets a tag, and removes what no other image needs. Who is pulling it goes on. The next pull fetches it anew.\n"
+     "A pinned image is unpinned first.\n"
+     "\n"
+     "  entrepot rm docker.io/library/alpine:3.19\n"
+     "  entrepot rm alpine@sha256:...        whatever tags stand for it\n"
+     "\n" CLIENT_HELP,
+     rm_command},
+    {"purge", "[PATTERN]", "have tags asked for anew at the next pull",
+     "Ends the time for which tags, lists of tags and referrers are taken to be fresh, as if their ttl had just "
+     "passed: "
+     "the\n"
+     "next pull asks the upstream by HEAD, which no limit counts. What is stored stays, and is served where the "
+     "upstream\n"
+     "does not answer. What failed a moment ago may be tried again at once.\n"
+     "\n"
+     "  entrepot purge docker.io/library/nginx\n"
+     "  entrepot purge 'quay.io/*'\n"
+     "\n"
+     "  PATTERN            as that of entrepot ls; without it everything\n" CLIENT_HELP,
+     purge_command},
+    {"gc", "[--dry-run]", "remove what is of no use",
+     "Removes blobs that no stored manifest names and nobody has used for an hour, fetches that were not gone on with "
+     "for a\n"
+     "day, damaged files in quarantine, and pins that have expired. Images stay, however old: the server itself evicts "
+     "them\n"
+     "when the store is full.\n"
+     "\n"
+     "  entrepot gc --dry-run\n"
+     "\n"
+     "  --dry-run          say what would go\n" CLIENT_HELP,
+     gc_command},
+    {"du", "", "show which repositories take the room",
+     "Shows for each repository how much it alone has (OWN), and what others have as well (SHARED).\n"
+     "\n"
+     "  entrepot du\n"
+     "  entrepot du --json | jq '.repositories[:10]'\n"
+     "\n" CLIENT_HELP,
+     du_command},
     {"seed", "[OPTIONS] FILE...", "have images fetched before anybody pulls them",
      "Gives the server lists of images to fetch, and shows how it gets on. The server works them off by itself, as "
      "the\n"

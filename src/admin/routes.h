@@ -12,6 +12,12 @@ admin_handler images_get, tags_get, image_get;
 /* The image that the request names; -EINVAL: none that there can be, and the reply says so. */
 MUST_CHECK int admin_image_param(struct admin *a, const struct admin_request *request, struct admin_reply *reply,
                                  struct inventory_name *ret_name);
+
+/* pins.c */
+admin_handler pins_get, pins_post, pins_delete;
+
+/* tidy.c */
+admin_handler image_delete, purge_post, gc_post, usage_get;
 admin_handler audit_post;              /* audit.c */
 admin_handler backup_get, backup_post; /* backup.c */
 admin_handler status_get;              /* status.c */

@@ -46,6 +46,7 @@ struct evictor {
     pthread_mutex_t lock;
     struct limits limits; /* under lock */
     atomic_uint_least64_t asked;
+    atomic_bool wants_sweep;
     atomic_bool is_stirred;          /* it measures now, and not when it has rested */
     atomic_int_least64_t held_until; /* monotonic ms */
     /* of the keeper's thread */
@@ -112,6 +113,12 @@ void evictor_hold(struct evictor *e, int64_t until)
 static bool is_held(struct evictor *e)
 {
     return clock_monotonic_ms() < atomic_load(&e->held_until);
+}
+
+void evictor_sweep(struct evictor *e)
+{
+    atomic_store(&e->wants_sweep, true);
+    atomic_store(&e->is_stirred, true);
 }
 
 /* --- how much is too much ----------------------------------------------------------------------------------- */
@@ -288,6 +295,11 @@ static int begin_run(struct evictor *e)
     if (r < 0 || e->goal == 0) {
         if (r == 0)
             e->is_helpless = false;
+        if (r == 0 && atomic_exchange(&e->wants_sweep, false)) {
+            e->images = 1; /* as if it were ours */
+            e->sweep = (struct sweep){0};
+            e->state = SWEEPING;
+        }
         return r;
     }
     e->freed = e->images = e->blobs = 0;

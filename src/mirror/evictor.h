@@ -28,5 +28,7 @@ void evictor_ask(struct evictor *e, uint64_t bytes);
 /* Until then (monotonic ms; 0: from now on) the store may be larger than its bound, and what goes, goes only since the
  * disk is full. Any thread. */
 void evictor_hold(struct evictor *e, int64_t until);
+/* Something was taken away by somebody else: its records are swept at the next steps. Any thread. */
+void evictor_sweep(struct evictor *e);
 /* Does a little, if it is time; of the keeper's thread. Returns for how long (ms) nothing need be done. */
 int64_t evictor_step(struct evictor *e);

@@ -94,6 +94,73 @@ MUST_CHECK int inventory_images(struct mirror *m, const char *pattern, const cha
 MUST_CHECK int inventory_tree_others(struct mirror *m, const struct inventory_tree *t, const struct inventory_name *name,
                                  size_t max, void (*each)(void *arg, const char *other), void *arg);
 
+/* ------------------------------------------------------------------ pins */
+
+struct inventory_pin {
+    char text[INVENTORY_NAME_TEXT]; /* a name, or a pattern */
+    bool is_pattern;
+    int64_t expires_at; /* wall clock, ms; 0: never */
+    char origin[128];   /* whose it is: "" somebody's, or a seed list */
+};
+
+/* Pins an image by name, or all that a pattern matches, now and later; another pin of the same is replaced. -EINVAL: a
+ * name that is none, -ENOSPC: there are as many patterns as there may be; *ret_why says it. */
+MUST_CHECK int inventory_pin(struct mirror *m, const char *text, int64_t expires_at, const char *origin,
+                         const char **ret_why);
+/* -ENOENT: it is not pinned. */
+MUST_CHECK int inventory_unpin(struct mirror *m, const char *text, const char **ret_why);
+/* Calls `each` for every pin, those that have expired as well. */
+MUST_CHECK int inventory_pins(struct mirror *m, int (*each)(void *arg, const struct inventory_pin *pin), void *arg);
+
+/* ------------------------------------------------------------------ taking away */
+
+struct inventory_removed {
+    bool tag;                       /* the tag is forgotten */
+    uint64_t blobs, bytes;          /* that went */
+    char kept_for[INVENTORY_NAME_TEXT]; /* another tag that stands for the same, so that its content stays; or "" */
+};
+
+/* Forgets the tag, and removes what nothing else needs. A digest goes whatever tags stand for it. Who is reading reads
+ * on. -ENOENT: there is no such image. -EBUSY: it is pinned. */
+MUST_CHECK int inventory_remove(struct mirror *m, const struct inventory_name *name, struct inventory_removed *ret_removed);
+
+/* Tags, lists of tags and referrers of these names are asked for anew at the next pull, as if their ttl had just
+ * passed; and what failed a moment ago may be tried again. What is stored stays, and is served where the upstream does
+ * not answer. */
+MUST_CHECK int inventory_purge(struct mirror *m, const char *pattern, uint64_t *ret_count);
+
+/* What is of no use to anybody. */
+struct inventory_garbage {
+    uint64_t blobs, blob_bytes;             /* that no stored manifest names, and nobody has used for an hour */
+    uint64_t partials, partial_bytes;       /* unfinished, and not gone on with for a day */
+    uint64_t quarantined, quarantine_bytes; /* damaged files that were put aside */
+    uint64_t pins;                          /* that have expired */
+    uint64_t unknown, unknown_bytes; /* blobs that no manifest names as far as is known, and that stay: the index was
+                                      * made anew, and does not know yet what belongs together */
+};
+
+/* With `dry_run` nothing goes. */
+MUST_CHECK int inventory_collect(struct mirror *m, bool dry_run, struct inventory_garbage *ret_garbage);
+
+/* ------------------------------------------------------------------ who takes the room */
+
+struct inventory_usage {
+    char repository[2 * LIMIT_NAME + 2]; /* "docker.io/library/alpine" */
+    uint64_t manifests;
+    uint64_t own, shared; /* bytes that it alone has, and that others have as well */
+};
+
+struct inventory_usage_sum {
+    uint64_t bytes;   /* of all blobs */
+    uint64_t shared;  /* that several repositories have, each counted once */
+    uint64_t unnamed; /* that no repository has, as far as is known */
+};
+
+/* Calls `each` for every repository, the one with the most bytes of its own first. -EFBIG: there are more manifests
+ * than can be looked through (a million). */
+MUST_CHECK int inventory_usage(struct mirror *m, void (*each)(void *arg, const struct inventory_usage *usage), void *arg,
+                           struct inventory_usage_sum *ret_sum);
+
 static inline void auto_inventory_tree_finish(struct inventory_tree *t)
 {
     inventory_tree_finish(t);

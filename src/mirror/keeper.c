@@ -33,7 +33,7 @@ struct keeper {
 
 static bool ends_batch(const struct keeping *k)
 {
-    return k->comes_first && k->next && !k->next->comes_first;
+    return k->is_alone || (k->next && (k->next->is_alone || (k->comes_first && !k->next->comes_first)));
 }
 
 /* Under the lock: takes up to KEEPER_BATCH from the front, as a list. */
@@ -190,6 +190,54 @@ void keeper_hurry(struct keeper *k)
     k->spare_at = 0;
     (void)pthread_cond_signal(&k->stirred);
     (void)pthread_mutex_unlock(&k->lock);
+}
+
+/* ------------------------------------------------------------------ errands */
+
+struct errand {
+    struct keeping keeping;
+    keeper_run_fn run;
+    void *arg;
+    int result; /* of the run */
+    pthread_mutex_t lock;
+    pthread_cond_t ended;
+    bool is_over; /* under lock */
+};
+
+static void errand_add(struct keeping *k, struct blobstore_batch *batch)
+{
+    struct errand *e = (struct errand *)k;
+    e->result = e->run(e->arg, batch);
+}
+
+static void errand_done(struct keeping *k, int result)
+{
+    struct errand *e = (struct errand *)k;
+    (void)pthread_mutex_lock(&e->lock);
+    if (e->result == 0)
+        e->result = result;
+    e->is_over = true;
+    (void)pthread_cond_signal(&e->ended);
+    (void)pthread_mutex_unlock(&e->lock);
+}
+
+int keeper_run(struct keeper *k, keeper_run_fn run, void *arg)
+{
+    struct errand e = {
+        .keeping = {.add = errand_add, .done = errand_done, .is_alone = true},
+        .run = run,
+        .arg = arg,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .ended = PTHREAD_COND_INITIALIZER,
+    };
+    keeper_post(k, &e.keeping);
+    (void)pthread_mutex_lock(&e.lock);
+    while (!e.is_over)
+        (void)pthread_cond_wait(&e.ended, &e.lock);
+    (void)pthread_mutex_unlock(&e.lock);
+    (void)pthread_cond_destroy(&e.ended);
+    (void)pthread_mutex_destroy(&e.lock);
+    return e.result;
 }
 
 void keeper_stop(struct keeper *k)

@@ -15,6 +15,7 @@ struct keeping {
     void (*add)(struct keeping *k, struct blobstore_batch *batch);
     /* The batch is durable (0) or is not (negative errno; then nothing of it is). The last call; may free `k`. */
     void (*done)(struct keeping *k, int result);
+    bool is_alone;        /* nothing else is in its batch */
     bool comes_first;     /* its commit has ended before what is posted after it is added to a batch */
     struct keeping *next; /* under the keeper's lock */
 };
@@ -33,5 +34,9 @@ void keeper_employ(struct keeper *k, keeper_spare_fn spare, void *arg);
 /* The time until the next step is over. */
 void keeper_hurry(struct keeper *k);
 void keeper_post(struct keeper *k, struct keeping *keeping);
+/* Runs `run` on the keeper's thread with a batch of its own, and waits for its commit: what `run` returned, which has
+ * then put nothing into the batch, or the commit. Not on the keeper's thread. */
+typedef int (*keeper_run_fn)(void *arg, struct blobstore_batch *batch);
+MUST_CHECK int keeper_run(struct keeper *k, keeper_run_fn run, void *arg);
 /* Keeps what was posted, also what that posts, and ends the thread. Accepts NULL. */
 void keeper_stop(struct keeper *k);

@@ -175,6 +175,19 @@ int pointers_get(struct pointers *p, const struct pointer_key *key, struct point
     return 0;
 }
 
+void pointers_forget(struct pointers *p, const struct pointer_key *key)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct entry **at = find(p, key), *e = *at;
+    if (e) {
+        *at = e->chain;
+        unlink_age(p, e);
+        p->count--;
+    }
+    (void)pthread_mutex_unlock(&p->lock);
+    free(e);
+}
+
 struct putting {
     struct keeping keeping;
     struct pointer_key key;

@@ -44,5 +44,7 @@ MUST_CHECK int pointers_create(struct blobstore *store, struct keeper *keeper, s
 void pointers_destroy(struct pointers *p); /* accepts NULL */
 /* -ENOENT: never seen. */
 MUST_CHECK int pointers_get(struct pointers *p, const struct pointer_key *key, struct pointer *ret_pointer);
+/* Nobody has it in memory any more; the record is the caller's to delete. */
+void pointers_forget(struct pointers *p, const struct pointer_key *key);
 /* Seen by everybody from now on; made durable by the keeper, together with what was posted to it before. */
 void pointers_put(struct pointers *p, const struct pointer_key *key, const struct pointer *pointer);

@@ -168,6 +168,11 @@ void privacy_expect_accounts(struct privacy *p, bool has_accounts)
     p->has_accounts = has_accounts;
 }
 
+int64_t privacy_since(const struct privacy *p)
+{
+    return p->since;
+}
+
 bool privacy_is_needed(const struct privacy *p)
 {
     return p->any || p->has_accounts;

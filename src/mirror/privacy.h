@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 struct blobstore;
 struct blobstore_batch;
@@ -26,6 +27,9 @@ void privacy_destroy(struct privacy *p); /* accepts NULL */
 void privacy_expect_accounts(struct privacy *p, bool has_accounts);
 /* Whether there can be anything that is not everybody's. */
 bool privacy_is_needed(const struct privacy *p);
+/* Since when there have been records of what came from where (wall clock, ms): what is older, an index that was lost
+ * may have known. 0: since the store was empty. */
+int64_t privacy_since(const struct privacy *p);
 /* Whether what is stored under the digest may be served under this name. */
 bool privacy_allows(struct privacy *p, const struct digest *digest, const char *registry, const char *repository);
 /* An upstream has shown the content in this private repository. Nothing changes for what is stored and public already.

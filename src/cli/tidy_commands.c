@@ -1,0 +1,272 @@
+/* What stays and what goes: entrepot pin, unpin, pins, rm, purge, gc and du. */
+#include "base/clock.h"
+#include "base/limits.h"
+#include "cli/client.h"
+#include "cli/human.h"
+#include "cli/json.h"
+#include "cli/table.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+/* One call with at most one parameter; the exit status. */
+static int ask(const struct command *self, const struct client_options *o, const char *method, const char *path,
+               const char *name, const char *value, const char *body, json_t **ret_answer)
+{
+    AUTO(auto_client_close) struct client *client = NULL;
+    AUTO_BUF struct buf target = BUF_INIT(64 * KIB);
+    int r = client_open(self, o, &client);
+    if (r != STATUS_OK)
+        return r;
+    if (buf_adds(&target, path) < 0 || client_param(&target, name, value) < 0)
+        return client_failed(self, "%s", strerror(ENOMEM));
+    return client_call(client, method, target.data, body, ret_answer);
+}
+
+/* ------------------------------------------------------------------ pins */
+
+/* "30d", "12h", "90m": milliseconds; -1: it is none. */
+static int64_t parse_duration(const char *text)
+{
+    static const struct {
+        char unit;
+        int64_t ms;
+    } units[] = {{'s', CLOCK_SECOND},
+                 {'m', CLOCK_MINUTE},
+                 {'h', 60 * CLOCK_MINUTE},
+                 {'d', 24 * 60 * CLOCK_MINUTE},
+                 {'w', 7 * 24 * 60 * CLOCK_MINUTE}};
+    char *end;
+    errno = 0;
+    long long n = strtoll(text, &end, 10);
+    if (errno || end == text || n <= 0 || n > 1000000 || !*end || end[1])
+        return -1;
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+        if (*end == units[i].unit)
+            return n * units[i].ms;
+    return -1;
+}
+
+int pin_command(const struct command *self, int argc, char **argv)
+{
+    static const struct option options[] = {{"for", required_argument, NULL, 'f'}, CLIENT_OPTIONS, {0}};
+    struct client_options client_options = {0};
+    AUTO(auto_json_decref) json_t *answer = NULL;
+    int64_t for_ms = 0;
+    for (int o; (o = command_option(argc, argv, options)) != -1;) {
+        if (client_take_option(&client_options, o, optarg))
+            continue;
+        if (o != 'f')
+            return command_bad_option(self, o, argv);
+        for_ms = parse_duration(optarg);
+        if (for_ms < 0)
+            return command_misused(self, "%s: a time is a number and s, m, h, d or w: 30d", optarg);
+    }
+    if (argc - optind != 1)
+        return command_misused(self, "which image, or which pattern?");
+    AUTO(auto_json_decref) json_t *body = json_pack("{s:s, s:I}", "what", argv[optind], "for_ms", (json_int_t)for_ms);
+    AUTO_FREE char *text = body ? json_dumps(body, 0) : NULL;
+    if (!text)
+        return client_failed(self, "%s: it is no text", argv[optind]);
+    int r = ask(self, &client_options, "POST", "/v1/pins", NULL, NULL, text, &answer);
+    return r == STATUS_OK && client_options.json ? client_print_json(answer) : r;
+}
+
+int unpin_command(const struct command *self, int argc, char **argv)
+{
+    struct client_options o = {0};
+    AUTO(auto_json_decref) json_t *answer = NULL;
+    int r = client_read_options(self, argc, argv, &o);
+    if (r != STATUS_OK)
+        return r;
+    if (argc - optind != 1)
+        return command_misused(self, "which image, or which pattern?");
+    r = ask(self, &o, "DELETE", "/v1/pins", "what", argv[optind], NULL, &answer);
+    return r == STATUS_OK && o.json ? client_print_json(answer) : r;
+}
+
+static int print_pins(const json_t *answer)
+{
+    AUTO(auto_table_destroy) struct table *t = table_create();
+    const json_t *pins = json_at(answer, "pins");
+    int64_t now = json_number(answer, "now");
+    table_column(t, "PINNED", TABLE_SHORTEN);
+    table_column(t, "UNTIL", 0);
+    table_column(t, "BY", TABLE_SHORTEN);
+    for (size_t i = 0; i < json_array_size(pins); i++) {
+        const json_t *pin = json_array_get(pins, i);
+        int64_t until = json_number(pin, "expires_at");
+        char text[HUMAN_TEXT], age[HUMAN_TEXT + 16];
+        table_row(t);
+        table_cell(t, "%s", json_text(pin, "what"));
+        (void)snprintf(age, sizeof(age), "%s%s", until && until <= now ? "expired " : "", human_age(until, now, text));
+        if (until && until <= now)
+            table_cell_coloured(t, TABLE_WARN, age);
+        else
+            table_cell(t, "%s", until ? age : "it is unpinned");
+        table_cell(t, "%s", json_text(pin, "origin"));
+    }
+    return table_print(t);
+}
+
+int pins_command(const struct command *self, int argc, char **argv)
+{
+    struct client_options o = {0};
+    AUTO(auto_json_decref) json_t *answer = NULL;
+    int r = client_read_options(self, argc, argv, &o);
+    if (r != STATUS_OK)
+        return r;
+    if (optind < argc)
+        return command_misused(self, "there are no arguments");
+    r = ask(self, &o, "GET", "/v1/pins", NULL, NULL, NULL, &answer);
+    if (r != STATUS_OK)
+        return r;
+    return o.json ? client_print_json(answer) : print_pins(answer);
+}
+
+/* ------------------------------------------------------------------ rm and purge */
+
+static void print_removed(const json_t *answer)
+{
+    char text[HUMAN_TEXT];
+    const char *kept_for = json_text(answer, "kept_for");
+    if (*kept_for)
+        printf("%s: the tag is forgotten; its content stays, as %s has it, too\n", json_text(answer, "image"),
+               kept_for);
+    else
+        printf("%s: removed, %s in %" PRIi64 " blobs\n", json_text(answer, "image"),
+               human_size(json_bytes(answer, "bytes"), text), json_number(answer, "blobs"));
+}
+
+int rm_command(const struct command *self, int argc, char **argv)
+{
+    struct client_options o = {0};
+    int r = client_read_options(self, argc, argv, &o);
+    if (r != STATUS_OK)
+        return r;
+    if (optind == argc)
+        return command_misused(self, "which image?");
+    int worst = STATUS_OK;
+    for (int i = optind; i < argc; i++) {
+        AUTO(auto_json_decref) json_t *answer = NULL;
+        r = ask(self, &o, "DELETE", "/v1/image", "image", argv[i], NULL, &answer);
+        if (r == STATUS_OK && o.json)
+            r = client_print_json(answer);
+        else if (r == STATUS_OK)
+            print_removed(answer);
+        if (r == STATUS_UNREACHABLE)
+            return r;
+        worst = r != STATUS_OK ? r : worst;
+    }
+    return worst == STATUS_OK ? command_printed() : worst;
+}
+
+int purge_command(const struct command *self, int argc, char **argv)
+{
+    struct client_options o = {0};
+    AUTO(auto_json_decref) json_t *answer = NULL;
+    int r = client_read_options(self, argc, argv, &o);
+    if (r != STATUS_OK)
+        return r;
+    if (argc - optind > 1)
+        return command_misused(self, "one pattern at a time; quote it, lest the shell take it for files");
+    r = ask(self, &o, "POST", "/v1/purge", "pattern", argv[optind], "", &answer);
+    if (r != STATUS_OK)
+        return r;
+    if (o.json)
+        return client_print_json(answer);
+    printf("%" PRIi64 " tags and lists will be asked for anew\n", json_number(answer, "purged"));
+    return command_printed();
+}
+
+/* ------------------------------------------------------------------ gc and du */
+
+static void add_garbage(struct table *t, const json_t *answer, const char *what, const char *count, const char *bytes)
+{
+    char text[HUMAN_TEXT];
+    table_row(t);
+    table_cell(t, "%s", what);
+    table_cell(t, "%" PRIi64, json_number(answer, count));
+    table_cell(t, "%s", bytes ? human_size(json_bytes(answer, bytes), text) : "");
+}
+
+static int print_garbage(const json_t *answer)
+{
+    AUTO(auto_table_destroy) struct table *t = table_create();
+    char text[HUMAN_TEXT];
+    table_column(t, json_flag(answer, "dry_run") ? "WOULD GO" : "GONE", 0);
+    table_column(t, "COUNT", TABLE_RIGHT);
+    table_column(t, "SIZE", TABLE_RIGHT);
+    add_garbage(t, answer, "blobs that no manifest names", "blobs", "blob_bytes");
+    add_garbage(t, answer, "unfinished fetches", "partials", "partial_bytes");
+    add_garbage(t, answer, "damaged files in quarantine", "quarantined", "quarantine_bytes");
+    add_garbage(t, answer, "pins that have expired", "expired_pins", NULL);
+    int r = table_print(t);
+    if (r == STATUS_OK && json_number(answer, "unknown") > 0)
+        printf("%" PRIi64 " blobs (%s) stay, as the index was made anew after them and does not know whose they are\n",
+               json_number(answer, "unknown"), human_size(json_bytes(answer, "unknown_bytes"), text));
+    return r;
+}
+
+int gc_command(const struct command *self, int argc, char **argv)
+{
+    static const struct option options[] = {{"dry-run", no_argument, NULL, 'n'}, CLIENT_OPTIONS, {0}};
+    struct client_options client_options = {0};
+    AUTO(auto_json_decref) json_t *answer = NULL;
+    bool dry_run = false;
+    for (int o; (o = command_option(argc, argv, options)) != -1;) {
+        if (client_take_option(&client_options, o, optarg))
+            continue;
+        if (o != 'n')
+            return command_bad_option(self, o, argv);
+        dry_run = true;
+    }
+    if (optind < argc)
+        return command_misused(self, "there are no arguments");
+    int r = ask(self, &client_options, "POST", "/v1/gc", "dry_run", dry_run ? "1" : NULL, "", &answer);
+    if (r != STATUS_OK)
+        return r;
+    return client_options.json ? client_print_json(answer) : print_garbage(answer);
+}
+
+static int print_usage(const json_t *answer)
+{
+    AUTO(auto_table_destroy) struct table *t = table_create();
+    const json_t *list = json_at(answer, "repositories");
+    char text[HUMAN_TEXT];
+    table_column(t, "REPOSITORY", TABLE_SHORTEN);
+    table_column(t, "MANIFESTS", TABLE_RIGHT);
+    table_column(t, "OWN", TABLE_RIGHT);
+    table_column(t, "SHARED", TABLE_RIGHT);
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const json_t *u = json_array_get(list, i);
+        table_row(t);
+        table_cell(t, "%s", json_text(u, "repository"));
+        table_cell(t, "%" PRIi64, json_number(u, "manifests"));
+        table_cell(t, "%s", human_size(json_bytes(u, "own_bytes"), text));
+        table_cell(t, "%s", human_size(json_bytes(u, "shared_bytes"), text));
+    }
+    int r = table_print(t);
+    if (r != STATUS_OK)
+        return r;
+    printf("\nall       %s\n", human_size(json_bytes(answer, "bytes"), text));
+    printf("shared    %s, counted once\n", human_size(json_bytes(answer, "shared_bytes"), text));
+    printf("nobody's  %s\n", human_size(json_bytes(answer, "unnamed_bytes"), text));
+    return command_printed();
+}
+
+int du_command(const struct command *self, int argc, char **argv)
+{
+    struct client_options o = {0};
+    AUTO(auto_json_decref) json_t *answer = NULL;
+    int r = client_read_options(self, argc, argv, &o);
+    if (r != STATUS_OK)
+        return r;
+    if (optind < argc)
+        return command_misused(self, "there are no arguments");
+    r = ask(self, &o, "GET", "/v1/usage", NULL, NULL, NULL, &answer);
+    if (r != STATUS_OK)
+        return r;
+    return o.json ? client_print_json(answer) : print_usage(answer);
+}

@@ -61,6 +61,16 @@ static const struct command commands[] = {
      "  entrepot inspect registry.k8s.io/pause@sha256:...\n"
      "\n" CLIENT_HELP,
      inspect_command},
+    {"explain", "IMAGE", "say what would happen on a pull, and what went wrong",
+     "Says what is stored of an image, how fresh its tag is, which rules apply, what would happen on a pull now, and "
+     "what "
+     "has\n"
+     "gone wrong with it lately, for whom and why.\n"
+     "\n"
+     "  entrepot explain docker.io/library/nginx:1.27\n"
+     "  entrepot explain nginx:1.27 --json | jq -r .pull.decision\n"
+     "\n" CLIENT_HELP,
+     explain_command},
     {"pin", "IMAGE|PATTERN [--for TIME]", "keep an image in the store, whatever is used more",
      "Pins an image, or all that a pattern matches, now and later: it is not evicted. It need not be stored yet; a pin "
      "does\n"

@@ -87,14 +87,15 @@ static void log_restart_keys(const struct service *s, const struct config *now)
         log_event(LOG_WARN, "restart_needed", LOG_S("keys", keys.data));
 }
 
-static void reload(struct service *s)
+/* True: the new configuration is in force. */
+static bool reload(struct service *s)
 {
     struct config *config;
     AUTO_BUF struct buf errors = BUF_INIT(MIB);
     int r = load(s->file, &config);
     if (r < 0) {
         log_event(LOG_ERROR, "reload", LOG_S("result", "failed, the old configuration stays"));
-        return;
+        return false;
     }
     log_restart_keys(s, config);
     /* The upstream first, which then knows every registry that the mirror may ask it for. */
@@ -112,10 +113,20 @@ static void reload(struct service *s)
     }
     if (r < 0) {
         log_event(LOG_ERROR, "reload", LOG_S("result", "failed"), LOG_S("error", strerror(-r)));
-        return;
+        return false;
     }
     log_event(LOG_INFO, "reload", LOG_S("result", "done"));
     configure_log(config);
+    return true;
+}
+
+/* A changed configuration is somebody's doing, as what the admin API does is. */
+static void audit_reload(const struct service *s, const siginfo_t *sender, bool done)
+{
+    char who[64];
+    (void)snprintf(who, sizeof(who), "uid=%u pid=%d", sender->si_uid, (int)sender->si_pid);
+    log_event(LOG_NOTICE, "audit", LOG_S("who", who), LOG_S("action", "reload"), LOG_S("what", s->file),
+              LOG_S("result", done ? "done" : "failed"));
 }
 
 /* ------------------------------------------------------------------ start */
@@ -243,9 +254,10 @@ static int start(struct service *s)
 static void run(struct service *s, const sigset_t *signals)
 {
     for (;;) {
-        int sig = sigwaitinfo(signals, NULL);
+        siginfo_t info;
+        int sig = sigwaitinfo(signals, &info);
         if (sig == SIGHUP) {
-            reload(s);
+            audit_reload(s, &info, reload(s));
         } else if (sig == SIGTERM || sig == SIGINT) {
             log_event(LOG_INFO, "stopping", LOG_S("signal", sig == SIGTERM ? "SIGTERM" : "SIGINT"));
             return;

@@ -9,6 +9,7 @@ const struct admin_route admin_routes[] = {
     {"GET", "/v1/tags", "repository after limit", tags_get},
     {"GET", "/v1/image", "image", image_get},
     {"DELETE", "/v1/image", "image", image_delete},
+    {"GET", "/v1/explain", "image", explain_get},
     {"GET", "/v1/pins", "", pins_get},
     {"POST", "/v1/pins", "", pins_post},
     {"DELETE", "/v1/pins", "what", pins_delete},

@@ -18,6 +18,9 @@ admin_handler pins_get, pins_post, pins_delete;
 
 /* tidy.c */
 admin_handler image_delete, purge_post, gc_post, usage_get;
+
+/* explain.c */
+admin_handler explain_get;
 admin_handler audit_post;              /* audit.c */
 admin_handler backup_get, backup_post; /* backup.c */
 admin_handler status_get;              /* status.c */

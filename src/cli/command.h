@@ -48,6 +48,7 @@ int top_command(const struct command *self, int argc, char **argv);
 int ls_command(const struct command *self, int argc, char **argv);
 int tags_command(const struct command *self, int argc, char **argv);
 int inspect_command(const struct command *self, int argc, char **argv);
+int explain_command(const struct command *self, int argc, char **argv);
 int pin_command(const struct command *self, int argc, char **argv);
 int unpin_command(const struct command *self, int argc, char **argv);
 int pins_command(const struct command *self, int argc, char **argv);

@@ -342,6 +342,14 @@ const struct config_registry *config_find_registry(const struct config *c, const
     return NULL;
 }
 
+static const struct config_tag_rule *find_rule(const struct config *c, const char *reference)
+{
+    for (size_t i = 0; i < c->tags.rule_count; i++)
+        if (fnmatch(c->tags.rules[i].match, reference, 0) == 0)
+            return &c->tags.rules[i];
+    return NULL;
+}
+
 int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *r, const char *repository,
                           const char *tag)
 {
@@ -349,10 +357,14 @@ int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *
     int n = snprintf(reference, sizeof(reference), "%s/%s:%s", r->name, repository, tag);
     if (n < 0 || (size_t)n >= sizeof(reference))
         return r->tag_ttl_ms; /* no name that a client may ask for */
-    for (size_t i = 0; i < c->tags.rule_count; i++)
-        if (fnmatch(c->tags.rules[i].match, reference, 0) == 0)
-            return c->tags.rules[i].ttl_ms;
-    return r->tag_ttl_ms;
+    const struct config_tag_rule *rule = find_rule(c, reference);
+    return rule ? rule->ttl_ms : r->tag_ttl_ms;
+}
+
+const char *config_tag_rule(const struct config *c, const char *reference)
+{
+    const struct config_tag_rule *rule = find_rule(c, reference);
+    return rule ? rule->match : NULL;
 }
 
 uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system)

@@ -218,6 +218,8 @@ const struct config_registry *config_find_registry(const struct config *c, const
 /* How long a tag of this repository stays fresh: the first rule that matches, else the registry's, else the default. */
 int64_t config_tag_ttl_ms(const struct config *c, const struct config_registry *r, const char *repository,
                           const char *tag);
+/* The pattern of the first rule that matches "registry/repository:tag", or NULL. */
+const char *config_tag_rule(const struct config *c, const char *reference);
 /* In bytes, of a file system of this size. */
 uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system);
 /* Whether one of the networks has the address, which is text. */

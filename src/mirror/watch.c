@@ -58,3 +58,11 @@ unsigned watch_scrub(struct mirror *m)
 {
     return scrubber_progress(m->scrubber);
 }
+
+const char *watch_visibility(struct mirror *m, const char *registry, const char *repository)
+{
+    static const char *const names[] = {
+        [VISIBILITY_UNKNOWN] = "unknown", [VISIBILITY_PUBLIC] = "public", [VISIBILITY_PRIVATE] = "private"};
+    bool fresh;
+    return names[visibility_get(m->visibilities, registry, repository, &fresh)];
+}

@@ -28,5 +28,7 @@ void watch_tally(struct mirror *m, uint64_t *ret_all, uint64_t *ret_last_hour);
 size_t watch_spenders(struct mirror *m, enum spender_kind kind, struct spender *ret_top, size_t max);
 size_t watch_events(struct mirror *m, const char *registry, const char *repository, struct event *ret_events,
                     size_t max);
+/* "public", "private", or "unknown": whether everybody may see the repository, as the upstream said last. */
+const char *watch_visibility(struct mirror *m, const char *registry, const char *repository);
 /* How far the scrub's round has come, in percent. */
 unsigned watch_scrub(struct mirror *m);

@@ -27,7 +27,7 @@ static const struct command commands[] = {
      "\n"
      "  entrepot top --interval 5\n"
      "\n"
-     "  --interval SECONDS from one to the next; 2 without it\n" CLIENT_HELP,
+     "  --interval SECONDS  from one to the next; 2 without it\n" CLIENT_HELP,
      top_command},
     {"ls", "[PATTERN]", "list the images that are stored",
      "Lists what is stored under a tag, and what was pulled by its digest alone. SIZE is what is stored of the image, "
@@ -40,8 +40,8 @@ static const struct command commands[] = {
      "  entrepot ls 'docker.io/library/*'\n"
      "  entrepot ls --json | jq -r '.images[] | select(.missing > 0) | .image'\n"
      "\n"
-     "  PATTERN            of registry/repository, registry/repository:tag or registry/repository@digest; * is any "
-     "text\n" CLIENT_HELP,
+     "PATTERN   of registry/repository, registry/repository:tag or registry/repository@digest; * is any text\n"
+     "\n" CLIENT_HELP,
      ls_command},
     {"tags", "REPOSITORY", "list the tags of a repository that are stored",
      "Lists the tags of a repository that this mirror knows, with what they stand for. What tags the registry has is "
@@ -112,7 +112,8 @@ static const struct command commands[] = {
      "  entrepot purge docker.io/library/nginx\n"
      "  entrepot purge 'quay.io/*'\n"
      "\n"
-     "  PATTERN            as that of entrepot ls; without it everything\n" CLIENT_HELP,
+     "PATTERN   as that of entrepot ls; without it everything\n"
+     "\n" CLIENT_HELP,
      purge_command},
     {"gc", "[--dry-run]", "remove what is of no use",
      "Removes blobs that no stored manifest names and nobody has used for an hour, fetches that were not gone on with "

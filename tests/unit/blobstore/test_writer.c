@@ -278,6 +278,54 @@ START_TEST(many_megabytes_come_through_whole)
 }
 END_TEST
 
+static int see_partial(void *arg, const struct digest *digest, uint64_t size, int64_t written_at)
+{
+    const struct digest wanted = helper_digest(0);
+    ck_assert(digest_equal(digest, &wanted));
+    ck_assert_uint_eq(size, 4);
+    ck_assert_int_gt(written_at, 1600000000000);
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+START_TEST(unfinished_writes_are_seen_that_nobody_has_open)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0), other = helper_digest(2);
+    struct blobstore_writer *w, *open;
+    uint64_t length;
+    unsigned seen = 0;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_append(w, "half", 4));
+    ck_ok(blobstore_each_partial(store, see_partial, &seen));
+    ck_assert_uint_eq(seen, 0);
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_ok(blobstore_writer_open(store, &other, &open, &length));
+    ck_ok(blobstore_each_partial(store, see_partial, &seen));
+    ck_assert_uint_eq(seen, 1);
+    ck_assert(helper_exists(partial_path(&other))); /* it has no bytes yet, and is somebody's */
+    blobstore_writer_close(open, BLOBSTORE_DISCARD);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(quarantine_is_counted_and_emptied_but_for_what_is_not_ours)
+{
+    struct blobstore *store = helper_open(NULL);
+    uint64_t files, bytes;
+    helper_write_file(helper_path("quarantine/0001750000000-sha256-x"), "damaged", 7);
+    helper_write_file(helper_path("quarantine/foreign-0001750000000-x"), "foreign", 7);
+    ck_ok(blobstore_quarantine(store, false, &files, &bytes));
+    ck_assert(files == 1 && bytes == 7);
+    ck_ok(blobstore_quarantine(store, true, &files, &bytes));
+    ck_assert(files == 1 && bytes == 7);
+    ck_ok(blobstore_quarantine(store, true, &files, &bytes));
+    ck_assert(files == 0 && bytes == 0);
+    ck_assert(helper_exists(helper_path("quarantine/foreign-0001750000000-x")));
+    blobstore_close(store);
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("writer");
@@ -296,6 +344,8 @@ int main(void)
     tcase_add_test(tc, a_writer_that_was_killed_with_bytes_ahead_left_what_is_before_the_gap);
     tcase_add_test(tc, a_writer_starts_again_where_its_bytes_were_wrong);
     tcase_add_test(tc, a_kept_file_without_bytes_is_not_kept);
+    tcase_add_test(tc, unfinished_writes_are_seen_that_nobody_has_open);
+    tcase_add_test(tc, quarantine_is_counted_and_emptied_but_for_what_is_not_ours);
     tcase_add_test(tc, many_megabytes_come_through_whole);
     return helper_run(suite);
 }

@@ -147,6 +147,38 @@ START_TEST(what_comes_first_is_durable_before_what_was_posted_after_it_is_added)
 }
 END_TEST
 
+START_TEST(what_is_to_be_alone_has_a_commit_of_its_own)
+{
+    static const struct commit commits[] = {{1, 1}, {2, 9}, {10, 10}, {11, 11}, {12, 75}, {76, 100}};
+    AUTO_FREE struct ledger *l = ledger_open();
+    l->things[9].keeping.is_alone = true;
+    l->things[10].keeping.is_alone = true;
+    post_all(l);
+    expect_commits(l, commits, ARRAY_SIZE(commits));
+}
+END_TEST
+
+static int put_errand(void *arg, struct blobstore_batch *batch)
+{
+    int *result = arg;
+    if (*result == 0)
+        blobstore_batch_put(batch, BLOBSTORE_JOBS, "\1", 1, "kept", 4);
+    return *result;
+}
+
+START_TEST(an_errand_is_durable_when_it_returns_or_tells_why_it_is_not)
+{
+    AUTO_FREE struct ledger *l = ledger_open();
+    int result = -EBUSY;
+    ck_assert_int_eq(keeper_run(l->keeper, put_errand, &result), -EBUSY);
+    ck_assert(!is_kept(l, 1));
+    result = 0;
+    ck_ok(keeper_run(l->keeper, put_errand, &result));
+    ck_assert(is_kept(l, 1));
+    ledger_stop(l);
+}
+END_TEST
+
 START_TEST(a_commit_that_fails_is_told_to_all_of_it_and_to_nobody_else)
 {
     AUTO_FREE struct ledger *l = ledger_open();
@@ -294,6 +326,8 @@ int main(void)
     tcase_add_test(tests, what_is_posted_is_durable_when_it_is_done);
     tcase_add_test(tests, what_comes_while_it_waits_for_the_disk_is_one_commit_of_64_at_the_most);
     tcase_add_test(tests, what_comes_first_is_durable_before_what_was_posted_after_it_is_added);
+    tcase_add_test(tests, what_is_to_be_alone_has_a_commit_of_its_own);
+    tcase_add_test(tests, an_errand_is_durable_when_it_returns_or_tells_why_it_is_not);
     tcase_add_test(tests, a_commit_that_fails_is_told_to_all_of_it_and_to_nobody_else);
     tcase_add_test(tests, stopping_keeps_what_was_posted_and_what_that_posts);
     tcase_add_test(tests, stopping_writes_down_when_blobs_were_used);

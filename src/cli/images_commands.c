@@ -156,7 +156,10 @@ static void add_part(struct table *t, const json_t *part, bool is_deep)
         table_cell(t, "elsewhere");
     else
         table_cell_coloured(t, is_leaf ? TABLE_BAD : TABLE_DIM, "missing");
-    table_cell(t, json_number(part, "others") > 0 ? "%" PRIi64 : "", json_number(part, "others"));
+    if (json_number(part, "others") > 0)
+        table_cell(t, "%" PRIi64, json_number(part, "others"));
+    else
+        table_cell(t, "%s", "");
     const char *type = json_text(part, "media_type");
     table_cell(t, "%s", strncmp(type, "application/vnd.", 16) == 0 ? type + 16 : type);
 }

@@ -91,7 +91,7 @@ struct flight {
     bool is_private, is_prefetch, has_others;
     struct flight_rules rules;
     int64_t began_at; /* wall clock, ms */
-    int fd; /* the partial file; the blob itself once it is published */
+    int fd;           /* the partial file; the blob itself once it is published */
 
     /* of whoever has the flight */
     struct blobstore_writer *writer;

@@ -115,8 +115,8 @@ static bool reload(struct service *s)
         log_event(LOG_ERROR, "reload", LOG_S("result", "failed"), LOG_S("error", strerror(-r)));
         return false;
     }
+    configure_log(config); /* whoever wants to hear of reloads from now on hears of this one */
     log_event(LOG_INFO, "reload", LOG_S("result", "done"));
-    configure_log(config);
     return true;
 }
 

@@ -70,16 +70,27 @@ static int keep_record(struct admin *a, const struct made *made)
     return mirror_put_job(a->mirror, LAST_KEY, value, sizeof(value));
 }
 
-static int show_record(struct blobstore *store)
+int backups_last(struct blobstore *store, int64_t *ret_created_at, uint64_t *ret_bytes)
 {
     AUTO_BUF struct buf value = BUF_INIT(BLOBSTORE_VALUE_MAX);
     uint64_t numbers[2];
     int r = blobstore_record_get(store, BLOBSTORE_JOBS, LAST_KEY, strlen(LAST_KEY), &value);
     if (r < 0 || value.len != LAST_SIZE || value.data[0] != LAST_VERSION)
-        return r == -ENOENT ? 0 : r;
+        return r < 0 ? r : -ENOENT;
     memcpy(numbers, value.data + 1, sizeof(numbers));
-    show((int64_t)be64toh(numbers[0]), be64toh(numbers[1]));
+    *ret_created_at = (int64_t)be64toh(numbers[0]);
+    *ret_bytes = be64toh(numbers[1]);
     return 0;
+}
+
+static int show_record(struct blobstore *store)
+{
+    int64_t created_at;
+    uint64_t bytes;
+    int r = backups_last(store, &created_at, &bytes);
+    if (r == 0)
+        show(created_at, bytes);
+    return r == -ENOENT ? 0 : r;
 }
 
 int backups_create(struct admin *a, struct backups **ret_backups)

@@ -227,8 +227,8 @@ void explain_get(struct admin *a, const struct admin_request *request, struct ad
     const char *decision = decide(&e, &words);
     admin_answer(reply,
                  json_pack("{s:s, s:I, s:o, s:o, s:{s:s, s:s}, s:{s:b, s:b, s:I, s:s}, s:o}", "image",
-                           inventory_name_format(&e.name, text), "now", (json_int_t)e.now, "stored", describe_stored(&e),
-                           "policy", describe_policy(&e), "pull", "decision", decision, "words", words, "upstream",
-                           "can_ask", e.can_ask, "can_spend", e.can_spend, "again_at", (json_int_t)e.again_at,
-                           "trouble", e.trouble, "events", describe_events(&e)));
+                           inventory_name_format(&e.name, text), "now", (json_int_t)e.now, "stored",
+                           describe_stored(&e), "policy", describe_policy(&e), "pull", "decision", decision, "words",
+                           words, "upstream", "can_ask", e.can_ask, "can_spend", e.can_spend, "again_at",
+                           (json_int_t)e.again_at, "trouble", e.trouble, "events", describe_events(&e)));
 }

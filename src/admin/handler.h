@@ -63,6 +63,8 @@ void admin_release_config(struct admin *a);
 bool admin_wait(struct admin *a, int64_t ms);
 
 /* backup.c: what is known of backups, from the store at first. */
+/* The last that was kept: when it was begun (wall clock, ms), and the size of its file. -ENOENT: there was none. */
+MUST_CHECK int backups_last(struct blobstore *store, int64_t *ret_created_at, uint64_t *ret_bytes);
 MUST_CHECK int backups_create(struct admin *a, struct backups **ret_backups);
 void backups_destroy(struct backups *b); /* accepts NULL */
 

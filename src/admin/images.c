@@ -31,7 +31,8 @@ static json_t *list_platforms(const struct inventory_tree *t)
     json_t *list = json_array();
     for (size_t i = 0; list && i < t->count; i++) {
         const struct inventory_part *p = &t->parts[i];
-        if (p->kind == INVENTORY_MANIFEST && p->is_stored && *p->platform && strcmp(p->platform, "unknown/unknown") != 0)
+        if (p->kind == INVENTORY_MANIFEST && p->is_stored && *p->platform &&
+            strcmp(p->platform, "unknown/unknown") != 0)
             (void)json_array_append_new(list, json_string(p->platform));
     }
     return list;
@@ -135,8 +136,10 @@ void tags_get(struct admin *a, const struct admin_request *request, struct admin
 
 static json_t *describe_part(const struct inventory_part *p)
 {
-    static const char *const kinds[] = {
-        [INVENTORY_INDEX] = "index", [INVENTORY_MANIFEST] = "manifest", [INVENTORY_CONFIG] = "config", [INVENTORY_LAYER] = "layer"};
+    static const char *const kinds[] = {[INVENTORY_INDEX] = "index",
+                                        [INVENTORY_MANIFEST] = "manifest",
+                                        [INVENTORY_CONFIG] = "config",
+                                        [INVENTORY_LAYER] = "layer"};
     char digest[DIGEST_TEXT_MAX];
     return json_pack("{s:s, s:s, s:I, s:b, s:b, s:s, s:s, s:i}", "kind", kinds[p->kind], "digest",
                      digest_format(&p->digest, digest), "bytes", (json_int_t)p->size, "stored", p->is_stored,

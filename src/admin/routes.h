@@ -21,10 +21,12 @@ admin_handler image_delete, purge_post, gc_post, usage_get;
 
 /* explain.c */
 admin_handler explain_get;
-admin_handler audit_post;              /* audit.c */
-admin_handler backup_get, backup_post; /* backup.c */
-admin_handler status_get;              /* status.c */
-admin_handler audit_post;                                   /* audit.c */
-admin_handler backup_get, backup_post;                      /* backup.c */
-admin_handler status_get;                                   /* status.c */
-admin_handler seeds_get, seeds_post, seed_get, seed_delete; /* seeds.c */
+
+/* audit.c */
+admin_handler audit_post;
+
+/* backup.c */
+admin_handler backup_get, backup_post;
+
+/* seeds.c */
+admin_handler seeds_get, seeds_post, seed_get, seed_delete;

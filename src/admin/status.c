@@ -29,24 +29,24 @@ static json_t *describe_store(struct admin *a)
     return store;
 }
 
-static json_t *describe_job(struct admin *a, const char *job)
-{
-    struct job_report r;
-    if (job_report_get(a->store, job, &r) < 0)
-        return json_object();
-    return json_pack("{s:{s:I, s:I, s:I, s:I, s:I, s:s}}", "last", "began_at", (json_int_t)r.began_at, "ended_at",
-                     (json_int_t)r.ended_at, "blobs", (json_int_t)r.blobs, "bytes", (json_int_t)r.bytes, "failures",
-                     (json_int_t)r.failures, "text", r.text);
-}
-
 static json_t *describe_scrub(struct admin *a)
 {
-    json_t *scrub = describe_job(a, JOB_SCRUB);
-    if (json_object_set_new(scrub, "round_percent", json_integer(watch_scrub(a->mirror))) < 0) {
-        json_decref(scrub);
-        return NULL;
-    }
-    return scrub;
+    struct job_report r;
+    json_int_t percent = watch_scrub(a->mirror);
+    if (job_report_get(a->store, JOB_SCRUB, &r) < 0)
+        return json_pack("{s:I}", "round_percent", percent);
+    return json_pack("{s:I, s:{s:I, s:I, s:I, s:I, s:I}}", "round_percent", percent, "last", "began_at",
+                     (json_int_t)r.began_at, "ended_at", (json_int_t)r.ended_at, "blobs", (json_int_t)r.blobs, "bytes",
+                     (json_int_t)r.bytes, "failures", (json_int_t)r.failures);
+}
+
+static json_t *describe_backup(struct admin *a)
+{
+    int64_t created_at;
+    uint64_t bytes;
+    if (backups_last(a->store, &created_at, &bytes) < 0)
+        return json_object();
+    return json_pack("{s:{s:I, s:I}}", "last", "began_at", (json_int_t)created_at, "bytes", (json_int_t)bytes);
 }
 
 /* ------------------------------------------------------------------ upstream */
@@ -159,7 +159,7 @@ void status_get(struct admin *a, const struct admin_request *request, struct adm
     admin_answer(reply, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:o, s:o}}", "version",
                                   ENTREPOT_VERSION, "started_at", (json_int_t)a->started_at, "now",
                                   (json_int_t)clock_real_ms(), "store", describe_store(a), "scrub", describe_scrub(a),
-                                  "backup", describe_job(a, JOB_BACKUP), "requests", describe_requests(a), "sources",
+                                  "backup", describe_backup(a), "requests", describe_requests(a), "sources",
                                   describe_sources(a), "flights", describe_flights(a), "spenders", "hours",
                                   SPENDERS_HOURS, "repositories", describe_spenders(a, SPENDER_REPOSITORY), "clients",
                                   describe_spenders(a, SPENDER_CLIENT)));

@@ -56,10 +56,9 @@ static void print_jobs(const json_t *status)
     if (json_number(json_at(status, "scrub"), "round_percent") > 0)
         printf("; this round is at %" PRIi64 " %%", json_number(json_at(status, "scrub"), "round_percent"));
     putchar('\n');
-    printf("backup    %s", backup ? human_age(json_number(backup, "ended_at"), now, age) : "never");
+    printf("backup    %s", backup ? human_age(json_number(backup, "began_at"), now, age) : "never");
     if (backup)
-        printf(", %s%s%s", human_size(json_bytes(backup, "bytes"), size), *json_text(backup, "text") ? ", " : "",
-               json_text(backup, "text"));
+        printf(", %s", human_size(json_bytes(backup, "bytes"), size));
     putchar('\n');
 }
 

@@ -23,7 +23,8 @@ struct inventory_name {
 };
 
 /* Without a tag and a digest it is `latest`. -EINVAL: it is none; *ret_why says it in plain words. */
-MUST_CHECK int inventory_name_parse(struct mirror *m, const char *text, struct inventory_name *ret_name, const char **ret_why);
+MUST_CHECK int inventory_name_parse(struct mirror *m, const char *text, struct inventory_name *ret_name,
+                                    const char **ret_why);
 /* "docker.io/library/alpine:latest"; `text` has INVENTORY_NAME_TEXT bytes. Returns it. */
 const char *inventory_name_format(const struct inventory_name *name, char *text);
 /* Whether a glob means this name: the whole of it, or without its tag or digest. NULL means every name. */
@@ -33,8 +34,8 @@ bool inventory_is_pattern(const char *text);
 
 /* ------------------------------------------------------------------ images */
 
-/* A part of an image, at most INVENTORY_PARTS_MAX of them are looked at: its index or manifest first, then each manifest
- * followed by its configuration and layers. */
+/* A part of an image, at most INVENTORY_PARTS_MAX of them are looked at: its index or manifest first, then each
+ * manifest followed by its configuration and layers. */
 struct inventory_part {
     struct digest digest;
     uint64_t size;
@@ -56,7 +57,7 @@ struct inventory_tree {
 /* What hangs on the digest. -ENOENT: it is not stored, or no manifest. `others` is counted where that is wanted, which
  * takes a look at each part's records. */
 MUST_CHECK int inventory_tree_read(struct mirror *m, const struct digest *digest, bool count_others,
-                               struct inventory_tree *ret_tree);
+                                   struct inventory_tree *ret_tree);
 void inventory_tree_finish(struct inventory_tree *t);
 
 /* What of a tree is there. */
@@ -77,7 +78,8 @@ struct inventory_image {
 };
 
 /* The image that a name stands for, as far as is known. -ENOENT: nothing is. */
-MUST_CHECK int inventory_image_find(struct mirror *m, const struct inventory_name *name, struct inventory_image *ret_image);
+MUST_CHECK int inventory_image_find(struct mirror *m, const struct inventory_name *name,
+                                    struct inventory_image *ret_image);
 
 #define INVENTORY_AFTER_TEXT (2 * BLOBSTORE_KEY_MAX + 2)
 
@@ -87,12 +89,13 @@ MUST_CHECK int inventory_image_find(struct mirror *m, const struct inventory_nam
  * may be fewer, and even none, before the end: a call looks at so many records at the most. -EINVAL: `after` is none.
  */
 typedef int (*inventory_image_fn)(void *arg, const struct inventory_image *image);
-MUST_CHECK int inventory_images(struct mirror *m, const char *pattern, const char *after, size_t max, inventory_image_fn each,
-                            void *arg, char *ret_after);
+MUST_CHECK int inventory_images(struct mirror *m, const char *pattern, const char *after, size_t max,
+                                inventory_image_fn each, void *arg, char *ret_after);
 
 /* Names of other repositories that have the parts of the tree, `max` at the most, each "registry/repository". */
-MUST_CHECK int inventory_tree_others(struct mirror *m, const struct inventory_tree *t, const struct inventory_name *name,
-                                 size_t max, void (*each)(void *arg, const char *other), void *arg);
+MUST_CHECK int inventory_tree_others(struct mirror *m, const struct inventory_tree *t,
+                                     const struct inventory_name *name, size_t max,
+                                     void (*each)(void *arg, const char *other), void *arg);
 
 /* ------------------------------------------------------------------ pins */
 
@@ -106,7 +109,7 @@ struct inventory_pin {
 /* Pins an image by name, or all that a pattern matches, now and later; another pin of the same is replaced. -EINVAL: a
  * name that is none, -ENOSPC: there are as many patterns as there may be; *ret_why says it. */
 MUST_CHECK int inventory_pin(struct mirror *m, const char *text, int64_t expires_at, const char *origin,
-                         const char **ret_why);
+                             const char **ret_why);
 /* -ENOENT: it is not pinned. */
 MUST_CHECK int inventory_unpin(struct mirror *m, const char *text, const char **ret_why);
 /* Calls `each` for every pin, those that have expired as well. */
@@ -115,14 +118,15 @@ MUST_CHECK int inventory_pins(struct mirror *m, int (*each)(void *arg, const str
 /* ------------------------------------------------------------------ taking away */
 
 struct inventory_removed {
-    bool tag;                       /* the tag is forgotten */
-    uint64_t blobs, bytes;          /* that went */
+    bool tag;                           /* the tag is forgotten */
+    uint64_t blobs, bytes;              /* that went */
     char kept_for[INVENTORY_NAME_TEXT]; /* another tag that stands for the same, so that its content stays; or "" */
 };
 
 /* Forgets the tag, and removes what nothing else needs. A digest goes whatever tags stand for it. Who is reading reads
  * on. -ENOENT: there is no such image. -EBUSY: it is pinned. */
-MUST_CHECK int inventory_remove(struct mirror *m, const struct inventory_name *name, struct inventory_removed *ret_removed);
+MUST_CHECK int inventory_remove(struct mirror *m, const struct inventory_name *name,
+                                struct inventory_removed *ret_removed);
 
 /* Tags, lists of tags and referrers of these names are asked for anew at the next pull, as if their ttl had just
  * passed; and what failed a moment ago may be tried again. What is stored stays, and is served where the upstream does
@@ -158,8 +162,8 @@ struct inventory_usage_sum {
 
 /* Calls `each` for every repository, the one with the most bytes of its own first. -EFBIG: there are more manifests
  * than can be looked through (a million). */
-MUST_CHECK int inventory_usage(struct mirror *m, void (*each)(void *arg, const struct inventory_usage *usage), void *arg,
-                           struct inventory_usage_sum *ret_sum);
+MUST_CHECK int inventory_usage(struct mirror *m, void (*each)(void *arg, const struct inventory_usage *usage),
+                               void *arg, struct inventory_usage_sum *ret_sum);
 
 static inline void auto_inventory_tree_finish(struct inventory_tree *t)
 {

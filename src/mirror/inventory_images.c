@@ -3,9 +3,9 @@
 #include "mirror/digest_key.h"
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
+#include "mirror/inventory.h"
 #include "mirror/pins.h"
 #include "mirror/state.h"
-#include "mirror/inventory.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -267,8 +267,8 @@ static int begin(struct walk *w, const char *after)
     return 0;
 }
 
-int inventory_images(struct mirror *m, const char *pattern, const char *after, size_t max, inventory_image_fn each, void *arg,
-                 char *ret_after)
+int inventory_images(struct mirror *m, const char *pattern, const char *after, size_t max, inventory_image_fn each,
+                     void *arg, char *ret_after)
 {
     AUTO(auto_listing_state_destroy) struct listing_state *s = calloc(1, sizeof(*s));
     if (!s)

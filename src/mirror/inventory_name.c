@@ -1,6 +1,6 @@
+#include "mirror/inventory.h"
 #include "mirror/reference.h"
 #include "mirror/state.h"
-#include "mirror/inventory.h"
 
 #include <errno.h>
 #include <fnmatch.h>

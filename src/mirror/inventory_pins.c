@@ -1,7 +1,7 @@
 #include "mirror/digest_key.h"
+#include "mirror/inventory.h"
 #include "mirror/pins.h"
 #include "mirror/state.h"
-#include "mirror/inventory.h"
 
 #include <errno.h>
 #include <stdio.h>

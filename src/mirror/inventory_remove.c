@@ -1,9 +1,9 @@
 #include "mirror/digest_key.h"
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
+#include "mirror/inventory.h"
 #include "mirror/pins.h"
 #include "mirror/state.h"
-#include "mirror/inventory.h"
 
 #include "base/clock.h"
 

@@ -2,8 +2,8 @@
 #include "mirror/digest_key.h"
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
-#include "mirror/state.h"
 #include "mirror/inventory.h"
+#include "mirror/state.h"
 
 #include <errno.h>
 #include <jansson.h>
@@ -287,8 +287,8 @@ static void tell_places(struct places *p)
     }
 }
 
-int inventory_tree_others(struct mirror *m, const struct inventory_tree *t, const struct inventory_name *name, size_t max,
-                      void (*each)(void *arg, const char *other), void *arg)
+int inventory_tree_others(struct mirror *m, const struct inventory_tree *t, const struct inventory_name *name,
+                          size_t max, void (*each)(void *arg, const char *other), void *arg)
 {
     AUTO_DIGEST_SET struct digest_set own = {0}, foreign = {0};
     AUTO_FREE struct places *p = calloc(1, sizeof(*p));

@@ -3,8 +3,8 @@
  * name, which is in the order of what is named: so all who have a blob are together.
  */
 #include "mirror/digest_key.h"
-#include "mirror/state.h"
 #include "mirror/inventory.h"
+#include "mirror/state.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -266,7 +266,7 @@ static int compare_usage(const void *a, const void *b)
 }
 
 int inventory_usage(struct mirror *m, void (*each)(void *arg, const struct inventory_usage *usage), void *arg,
-                struct inventory_usage_sum *ret_sum)
+                    struct inventory_usage_sum *ret_sum)
 {
     AUTO(auto_accounts_destroy) struct accounts *a = calloc(1, sizeof(*a));
     struct blobstore_totals totals;

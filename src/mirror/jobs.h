@@ -1,13 +1,12 @@
 /*
- * What the long jobs have done last: the scrub, the backup. Records of BLOBSTORE_JOBS (docs/store-format.md), written
- * by who does the job, for who wants to know. Any thread.
+ * What a long job has done last, such as the scrub: a record of BLOBSTORE_JOBS (docs/store-format.md), written by who
+ * does the job, for who wants to know. Any thread.
  */
 #pragma once
 
 #include "blobstore/blobstore.h"
 
 #define JOB_SCRUB "scrub/last"
-#define JOB_BACKUP "backup/last"
 
 #define JOB_TEXT_MAX 512
 

@@ -71,8 +71,10 @@ def check(files):
 
 
 # Public headers beside a floor's own
-SIDE_DOORS = {"server/ops.h", "server/admin.h", "mirror/inventory.h", "mirror/jobs.h", "mirror/seeding.h", "mirror/stock.h",
-              "mirror/watch.h"}
+SIDE_DOORS = {
+    "server/ops.h", "server/admin.h", "mirror/inventory.h", "mirror/jobs.h", "mirror/seeding.h", "mirror/stock.h",
+    "mirror/watch.h", "config/address.h", "config/value.h",
+}
 
 
 def check_own(where, path, floor, what, files):

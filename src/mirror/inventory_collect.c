@@ -72,7 +72,7 @@ static int look(struct collection *c)
         c->goes[i] = r && info->stored_at >= c->known_since;
         if (r && !c->goes[i]) {
             c->garbage.unknown++;
-            c->garbage.unknown_bytes += info->size;
+            c->garbage.unknown_bytes += info->file_size;
         }
     }
     return 0;
@@ -104,9 +104,9 @@ static int take_page(struct collection *c)
         if (!c->goes[i])
             continue;
         c->garbage.blobs++;
-        c->garbage.blob_bytes += c->page[i].size;
+        c->garbage.blob_bytes += c->page[i].file_size;
         if (!c->dry_run)
-            uses_note_removed(c->m->uses, &c->page[i].digest, c->page[i].size);
+            uses_note_removed(c->m->uses, &c->page[i].digest, c->page[i].file_size);
     }
     return r;
 }

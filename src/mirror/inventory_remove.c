@@ -136,7 +136,7 @@ static int collect(struct removal *r)
     if (!r->sizes)
         return -ENOMEM;
     for (size_t at = 0; (digest = digest_set_next(&r->parts, &at)); n++) {
-        r->sizes[n] = blobstore_stat(r->m->store, digest, &info) == 0 ? info.size : 0;
+        r->sizes[n] = blobstore_stat(r->m->store, digest, &info) == 0 ? info.file_size : 0;
         r->bytes += r->sizes[n];
     }
     return 0;

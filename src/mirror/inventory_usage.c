@@ -173,10 +173,10 @@ static void book(struct accounts *a, const struct digest *digest)
         return;
     for (size_t i = 0; i < a->owner_count; i++)
         *(a->owner_count == 1 ? &a->repositories[a->owners[i]].own : &a->repositories[a->owners[i]].shared) +=
-            info.size;
+            info.file_size;
     if (a->owner_count > 1)
-        a->sum.shared += info.size;
-    a->sum.unnamed -= info.size;
+        a->sum.shared += info.file_size;
+    a->sum.unnamed -= info.file_size;
 }
 
 static void book_manifests(struct accounts *a)

@@ -206,6 +206,31 @@ def test_the_scrub_reads_packed_blobs(launch, hub, store, blobs):
     assert bytes(client.get(f"/v2/library/x/blobs/{blobs[3][0]}").body) == blobs[3][1]
 
 
+def test_what_is_told_of_room_is_what_the_files_take(launch, hub, store):
+    data, alone = text(300_000), text(200_000, 2)
+    layer, other = hub.put_blob(data), hub.put_blob(alone)
+    config = hub.put_blob(b"{}")
+    manifest = json.dumps({
+        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config, "size": 2},
+        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": layer, "size": len(data)}],
+    }).encode()
+    hub.put_manifest("library/x", manifest, tag="1")
+    m = launch()
+    cli, client = Cli(m), Client(m.host_port)
+    assert client.get("/v2/library/x/manifests/1").status == 200
+    for d in (config, layer, other):
+        assert client.get(f"/v2/library/x/blobs/{d}").status == 200
+    servers.wait_until(lambda: is_packed(store, layer) and is_packed(store, other), "the layers are packed")
+    named = len(manifest) + 2 + packed(store, layer).stat().st_size
+    unnamed = packed(store, other).stat().st_size
+    usage = cli.json("du")
+    assert (usage["bytes"], usage["unnamed_bytes"]) == (named + unnamed, unnamed)
+    assert cli.json("status")["store"]["content_bytes"] == len(manifest) + 2 + len(data) + len(alone)
+    cli("rm", "library/x:1")
+    assert cli.json("du")["bytes"] == unnamed
+
+
 def test_a_backup_has_the_content_and_a_lost_index_comes_back(launch, hub, store, tmp_path, blobs):
     m = launch()
     cli = Cli(m)

@@ -174,8 +174,9 @@ static int print_audit(const json_t *audit, bool wanting_only)
            json_array_size(images));
     add_bytes(&bytes, audit);
     if (number_of(audit, "wanting") > 0)
-        printf("; seeding the rest takes about %llu pulls, and of bytes %s",
-               (unsigned long long)number_of(audit, "manifest_gets"), bytes.data ? bytes.data : "?");
+        printf("; seeding the rest takes about %llu pulls and %s%s",
+               (unsigned long long)number_of(audit, "manifest_gets"), bytes.data ? bytes.data : "?",
+               bytes.data && strcmp(bytes.data, "?") == 0 ? " bytes" : "");
     printf(".\n");
     return command_printed();
 }

@@ -101,7 +101,7 @@ static int print_images(const json_t *answer, const char *first)
         const char *name = json_text(image, "image"), *tag = strrchr(name, ':');
         add_image(t, image, json_number(answer, "now"), strcmp(first, "TAG") == 0 && tag ? tag + 1 : name);
     }
-    return table_print(t);
+    return table_print_or(t, "Nothing is stored.");
 }
 
 static int list(const struct command *self, const struct client_options *o, const char *path, const char *name,

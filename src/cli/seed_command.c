@@ -530,11 +530,7 @@ static int print_seeds(const json_t *seeds)
     for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
         table_column(t, columns[i].name, columns[i].flags);
     json_array_foreach(seeds, at, seed) add_row(t, seed);
-    if (table_is_empty(t)) {
-        (void)puts("There are no seeds.");
-        return command_printed();
-    }
-    return table_print(t);
+    return table_print_or(t, "There are no seeds.");
 }
 
 int seeds_command(const struct command *self, int argc, char **argv)

@@ -104,6 +104,14 @@ int table_print(struct table *t)
     return command_printed();
 }
 
+int table_print_or(struct table *t, const char *none)
+{
+    if (!table_is_empty(t))
+        return table_print(t);
+    (void)puts(none);
+    return command_printed();
+}
+
 int table_print_block(struct table *t)
 {
     if (t && !t->failed && table_is_empty(t))

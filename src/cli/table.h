@@ -27,6 +27,8 @@ void table_cell_coloured(struct table *t, enum table_colour colour, const char *
 bool table_is_empty(const struct table *t);
 /* To standard output; an exit status. */
 MUST_CHECK int table_print(struct table *t);
+/* The same; a table without rows is said in these words. */
+MUST_CHECK int table_print_or(struct table *t, const char *none);
 /* The same behind an empty line; nothing of a table without rows. */
 MUST_CHECK int table_print_block(struct table *t);
 

@@ -107,7 +107,7 @@ static int print_pins(const json_t *answer)
             table_cell(t, "%s", until ? age : "it is unpinned");
         table_cell(t, "%s", json_text(pin, "origin"));
     }
-    return table_print(t);
+    return table_print_or(t, "Nothing is pinned.");
 }
 
 int pins_command(const struct command *self, int argc, char **argv)

@@ -1,6 +1,6 @@
 /*
  * Which repositories everybody may see. An account makes the budget larger; it must not make private images public
- * (docs/architecture.md, "Private stays private"). So for a registry with accounts one anonymous HEAD says, and the
+ * (docs/behaviour.md, "Private stays private"). So for a registry with accounts one anonymous HEAD says, and the
  * answer is kept: in memory, and in the index (docs/store-format.md, table REPOSITORIES). Any thread.
  */
 #pragma once

@@ -134,13 +134,13 @@ def panels():
 
 def variable(name, label, query):
     return {"name": name, "label": label, "type": "query", "datasource": SOURCE, "query": {"query": query, "refId": name},
-            "definition": query, "refresh": 2, "multi": True, "includeAll": True, "sort": 1, "hide": 0, "regex": "",
+            "refresh": 2, "multi": True, "includeAll": True, "sort": 1, "hide": 0, "regex": "",
             "current": {"selected": True, "text": ["All"], "value": ["$__all"]}, "options": []}
 
 
 def dashboard():
     source = {"name": "datasource", "label": "Prometheus", "type": "datasource", "query": "prometheus", "hide": 0,
-              "regex": "", "refresh": 1, "multi": False, "includeAll": False, "current": {}, "options": []}
+              "regex": "", "refresh": 1, "multi": False, "includeAll": False, "options": []}
     return {
         "uid": "entrepot", "title": "Entrepot", "tags": ["entrepot", "registry"], "schemaVersion": 38, "version": 1,
         "editable": True, "graphTooltip": 1, "refresh": "1m", "time": {"from": "now-6h", "to": "now"}, "timezone": "",

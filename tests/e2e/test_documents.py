@@ -70,3 +70,33 @@ def test_a_link_leads_somewhere(path, target):
     if fragment:
         headings = re.findall(r"(?m)^#+ (.*)$", FENCE.sub("", there.read_text()))
         assert fragment in {anchor(h) for h in headings}, f"{target} in {path}"
+
+
+# --- commands that documents name -------------------------------------------------------------------------------------
+
+PAGES = sorted([ROOT / "README.md", *ROOT.glob("docs/**/*.md"), *ROOT.glob("charts/**/*.md"), *ROOT.glob("config/**/*.txt")])
+COMMAND = re.compile(r"(?:^|[\s`|(/])entrepot ([a-z][a-z-]+)((?: [^`#|\n]*)?)", re.M)
+
+
+def help_of(*args):
+    return subprocess.run([servers.binary(), *args, "--help"], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_command_and_option_of_a_document_is_there():
+    known = set(re.findall(r"^  ([a-z-]+) ", help_of().partition("Commands:")[2], re.M))
+    wrong, seen = [], set()
+    for page in PAGES:
+        for line in page.read_text().splitlines():
+            if not (line.startswith("    ") or "`" in line):
+                continue
+            for command, rest in COMMAND.findall(line):
+                if command not in known:
+                    if re.search(rf"`entrepot {command}", line):
+                        wrong.append(f"{page.name}: entrepot {command}")
+                    continue
+                seen.add(command)
+                text = help_of(command)
+                wrong += [f"{page.name}: entrepot {command} {option}" for option in re.findall(r"--[a-z][a-z-]*", rest)
+                          if option not in text and option != "--help"]
+    assert not wrong, "\n".join(wrong)
+    assert seen >= known - {"version", "reference", "completion", "manual"}, f"no document names {known - seen}"

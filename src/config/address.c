@@ -1,6 +1,6 @@
 #include "config/address.h"
 
-#include "base/auto.h"
+#include "base/ip.h"
 #include "config/config.h"
 
 #include <arpa/inet.h>
@@ -8,6 +8,8 @@
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
+
+#define NAME_LIMIT 253 /* characters of a host name */
 
 /* Characters of `s`. */
 struct span {
@@ -46,7 +48,7 @@ static bool parse_ip(int family, struct span host, void *ret_address)
 /* Labels of letters, digits, `-` and `_`, with single dots between them. */
 static bool is_name(struct span host)
 {
-    if (host.len == 0 || host.len > 253)
+    if (host.len == 0 || host.len > NAME_LIMIT)
         return false;
     char before = '.';
     for (size_t i = 0; i < host.len; i++) {
@@ -201,50 +203,18 @@ const char *address_check_proxy(const char *s)
     return check_host_port(url.authority, &host);
 }
 
-static bool is_private_ipv4(uint32_t ip)
-{
-    static const struct {
-        uint32_t net;
-        unsigned bits;
-    } nets[] = {
-        {0x00000000, 8},  /* 0.0.0.0/8: this host */
-        {0x0a000000, 8},  /* 10.0.0.0/8 */
-        {0x64400000, 10}, /* 100.64.0.0/10: carrier NAT, and the inside of some clouds */
-        {0x7f000000, 8},  /* 127.0.0.0/8 */
-        {0xa9fe0000, 16}, /* 169.254.0.0/16 */
-        {0xac100000, 12}, /* 172.16.0.0/12 */
-        {0xc0a80000, 16}, /* 192.168.0.0/16 */
-    };
-    for (size_t i = 0; i < ARRAY_SIZE(nets); i++)
-        if ((ip ^ nets[i].net) >> (32 - nets[i].bits) == 0)
-            return true;
-    return false;
-}
-
-static bool is_private_ipv6(const struct in6_addr *ip)
-{
-    if (IN6_IS_ADDR_V4MAPPED(ip)) {
-        uint32_t v4;
-        memcpy(&v4, ip->s6_addr + 12, sizeof(v4));
-        return is_private_ipv4(ntohl(v4));
-    }
-    return IN6_IS_ADDR_LOOPBACK(ip) || IN6_IS_ADDR_UNSPECIFIED(ip) || IN6_IS_ADDR_LINKLOCAL(ip) ||
-           (ip->s6_addr[0] & 0xfe) == 0xfc; /* fc00::/7 */
-}
-
 bool address_url_is_private(const char *s)
 {
     struct url url;
     struct span host, port;
     if (!split_url(s, &url) || split_host(url.authority, &host, &port))
         return false;
-    struct in_addr v4;
-    struct in6_addr v6;
-    if (parse_ip(AF_INET, host, &v4))
-        return is_private_ipv4(ntohl(v4.s_addr));
-    if (parse_ip(AF_INET6, host, &v6))
-        return is_private_ipv6(&v6);
-    return host.len == 9 && strncasecmp(host.s, "localhost", 9) == 0;
+    char text[NAME_LIMIT + 1];
+    if (host.len > NAME_LIMIT)
+        return false;
+    memcpy(text, host.s, host.len);
+    text[host.len] = '\0';
+    return ip_host_is_private(text);
 }
 
 /* Of either family as IPv6 has it, so that both are compared alike. */

@@ -23,6 +23,5 @@ const char *address_check_network(const char *s);
 /* Whether the address, as text, is in the network. An IPv4 address may also be written as IPv6 has it
  * (::ffff:192.0.2.1). False where either is not well-formed. */
 bool address_is_in(const char *network, const char *address);
-/* The host of the URL is a private or loopback address, or "localhost": who wrote it means what is near. False where
- * `url` is none. */
+/* The host of the URL is private (base/ip.h): who wrote it means what is near. False where `s` is no URL. */
 bool address_url_is_private(const char *url);

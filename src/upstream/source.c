@@ -1,7 +1,7 @@
 #include "upstream/source.h"
 
+#include "base/ip.h"
 #include "base/limits.h"
-#include "upstream/address.h"
 #include "upstream/credentials.h"
 #include "upstream/grants.h"
 #include "upstream/ledger.h"
@@ -312,7 +312,7 @@ static bool same_site(const char *a, const char *b)
 {
     if (strcasecmp(a, b) == 0)
         return true; /* an IP address is its own site, at every port */
-    if (address_is_literal(a) || address_is_literal(b))
+    if (ip_is_literal(a) || ip_is_literal(b))
         return false;
     const psl_ctx_t *psl = psl_builtin();
     const char *domain_a = psl_registrable_domain(psl, a), *domain_b = psl_registrable_domain(psl, b);
@@ -338,5 +338,5 @@ const char *source_proxy(const struct source *s, const struct url *url)
 
 bool source_may_be_private(const struct source *s, const struct url *url)
 {
-    return s->allow_private || (url_same_origin(&s->url, url) && address_host_is_private(url->host));
+    return s->allow_private || (url_same_origin(&s->url, url) && ip_host_is_private(url->host));
 }

@@ -1,8 +1,8 @@
 #include "upstream/transfer.h"
 
 #include "base/clock.h"
+#include "base/ip.h"
 #include "base/limits.h"
-#include "upstream/address.h"
 #include "upstream/limit429.h"
 #include "upstream/loop.h"
 
@@ -37,7 +37,7 @@ static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_so
 {
     (void)purpose;
     struct transfer *t = arg;
-    if (t->guarded && !t->proxied && address_is_private(&address->addr)) {
+    if (t->guarded && !t->proxied && ip_is_private(&address->addr)) {
         t->refused++;
         return CURL_SOCKET_BAD;
     }
@@ -53,7 +53,7 @@ static int before_request(void *arg, char *peer, char *local, int peer_port, int
     (void)peer_port;
     (void)local_port;
     struct transfer *t = arg;
-    if (t->guarded && !t->proxied && (!address_is_literal(peer) || address_host_is_private(peer))) {
+    if (t->guarded && !t->proxied && (!ip_is_literal(peer) || ip_host_is_private(peer))) {
         (void)transfer_fail(t, -EPERM, "has a private address, to which it may not lead");
         return CURL_PREREQFUNC_ABORT;
     }
@@ -191,7 +191,7 @@ static int set_up(struct transfer *t, const struct transfer_request *request)
     const char *proxy = source_proxy(s, &t->url);
     t->proxied = proxy != NULL;
     t->guarded = !source_may_be_private(s, &t->url);
-    if (t->guarded && address_host_is_private(t->url.host))
+    if (t->guarded && ip_host_is_private(t->url.host))
         return -EPERM;
     t->easy = curl_easy_init();
     if (!t->easy || add_fields(t, request) < 0)

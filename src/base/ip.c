@@ -1,4 +1,4 @@
-#include "upstream/address.h"
+#include "base/ip.h"
 
 #include "base/auto.h"
 
@@ -65,7 +65,7 @@ static bool ipv6_is_private(const uint8_t *ip)
            has_prefix(ip, "\x3f\xff\x00", 20);       /* documentation */
 }
 
-bool address_is_private(const struct sockaddr *address)
+bool ip_is_private(const struct sockaddr *address)
 {
     if (address->sa_family == AF_INET) {
         struct sockaddr_in in;
@@ -100,13 +100,13 @@ static bool parse(const char *host, bool *ret_private)
     return true;
 }
 
-bool address_is_literal(const char *host)
+bool ip_is_literal(const char *host)
 {
     bool private;
     return parse(host, &private);
 }
 
-bool address_host_is_private(const char *host)
+bool ip_host_is_private(const char *host)
 {
     bool private;
     if (parse(host, &private))

@@ -1,4 +1,4 @@
-#include "upstream/address.h"
+#include "base/ip.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -10,9 +10,9 @@ static bool connected_is_private(const char *text)
     struct sockaddr_in in = {.sin_family = AF_INET};
     struct sockaddr_in6 in6 = {.sin6_family = AF_INET6};
     if (inet_pton(AF_INET, text, &in.sin_addr) == 1)
-        return address_is_private((struct sockaddr *)&in);
+        return ip_is_private((struct sockaddr *)&in);
     ck_assert_msg(inet_pton(AF_INET6, text, &in6.sin6_addr) == 1, "%s", text);
-    return address_is_private((struct sockaddr *)&in6);
+    return ip_is_private((struct sockaddr *)&in6);
 }
 
 static const char *const private[] = {
@@ -37,10 +37,10 @@ START_TEST(private_addresses_are_known)
 {
     for (size_t i = 0; i < sizeof(private) / sizeof(private[0]); i++) {
         ck_assert_msg(connected_is_private(private[i]), "%s", private[i]);
-        ck_assert_msg(address_host_is_private(private[i]), "%s", private[i]);
-        ck_assert_msg(address_is_literal(private[i]), "%s", private[i]);
+        ck_assert_msg(ip_host_is_private(private[i]), "%s", private[i]);
+        ck_assert_msg(ip_is_literal(private[i]), "%s", private[i]);
     }
-    ck_assert(address_host_is_private("fe80::1%eth0"));
+    ck_assert(ip_host_is_private("fe80::1%eth0"));
 }
 END_TEST
 
@@ -48,37 +48,37 @@ START_TEST(public_addresses_are_known)
 {
     for (size_t i = 0; i < sizeof(public) / sizeof(public[0]); i++) {
         ck_assert_msg(!connected_is_private(public[i]), "%s", public[i]);
-        ck_assert_msg(!address_host_is_private(public[i]), "%s", public[i]);
-        ck_assert_msg(address_is_literal(public[i]), "%s", public[i]);
+        ck_assert_msg(!ip_host_is_private(public[i]), "%s", public[i]);
+        ck_assert_msg(ip_is_literal(public[i]), "%s", public[i]);
     }
 }
 END_TEST
 
 START_TEST(names_are_private_only_where_they_mean_this_machine)
 {
-    ck_assert(address_host_is_private("localhost"));
-    ck_assert(address_host_is_private("LocalHost."));
-    ck_assert(address_host_is_private("a.b.localhost"));
-    ck_assert(!address_host_is_private("notlocalhost"));
-    ck_assert(!address_host_is_private("localhost.example"));
-    ck_assert(!address_host_is_private("registry-1.docker.io"));
-    ck_assert(!address_host_is_private(""));
-    ck_assert(!address_is_literal("10.0.0.1.example"));
-    ck_assert(!address_is_literal(""));
+    ck_assert(ip_host_is_private("localhost"));
+    ck_assert(ip_host_is_private("LocalHost."));
+    ck_assert(ip_host_is_private("a.b.localhost"));
+    ck_assert(!ip_host_is_private("notlocalhost"));
+    ck_assert(!ip_host_is_private("localhost.example"));
+    ck_assert(!ip_host_is_private("registry-1.docker.io"));
+    ck_assert(!ip_host_is_private(""));
+    ck_assert(!ip_is_literal("10.0.0.1.example"));
+    ck_assert(!ip_is_literal(""));
 }
 END_TEST
 
 START_TEST(other_families_are_private)
 {
     struct sockaddr_storage s = {.ss_family = AF_UNIX};
-    ck_assert(address_is_private((struct sockaddr *)&s));
+    ck_assert(ip_is_private((struct sockaddr *)&s));
 }
 END_TEST
 
 int main(void)
 {
-    Suite *s = suite_create("address");
-    TCase *t = tcase_create("address");
+    Suite *s = suite_create("ip");
+    TCase *t = tcase_create("ip");
     suite_add_tcase(s, t);
     tcase_add_test(t, private_addresses_are_known);
     tcase_add_test(t, public_addresses_are_known);

@@ -20,6 +20,15 @@ static void show_budget(const struct upstream_source_state *s)
         metrics_set(METRIC_BUDGET_BLOCKED_UNTIL, b->blocked_until * MS, labels);
 }
 
+static void show_public(const struct upstream_source_state *s)
+{
+    const struct upstream_budget *b = &s->public_budget;
+    if (*s->account && b->limit >= 0)
+        metrics_set(METRIC_PUBLIC_LIMIT, b->limit, LABELS(s->registry, s->name));
+    if (*s->account && b->remaining >= 0)
+        metrics_set(METRIC_PUBLIC_REMAINING, b->remaining, LABELS(s->registry, s->name));
+}
+
 /* Several sources may have one account: what was counted is added up. */
 static void show_counted(const struct upstream_source_state *s)
 {
@@ -42,6 +51,7 @@ static void show_source(void *arg, const struct upstream_source_state *s)
     metrics_set(METRIC_UPSTREAM_BREAKER, breakers[s->breaker], labels);
     show_counted(s);
     show_budget(s);
+    show_public(s);
 }
 
 static void collect(void *arg)

@@ -122,6 +122,14 @@ static const struct family families[] = {
     [METRIC_BUDGET_BLOCKED_UNTIL] = {"entrepot_budget_blocked_until_timestamp_seconds", GAUGE, SECONDS, true,
                                      .labels = {"registry", "source", "account"},
                                      .help = "The limit was met: no counted request before this time, since 1970."},
+    [METRIC_PUBLIC_LIMIT] = {"entrepot_budget_public_limit", GAUGE, .collected = true, .labels = {"registry", "source"},
+                             .help = "Of a source with an account, what everybody without one may pull there, as "
+                                     "questions of visibility have shown it. They cost nothing, and nothing is pulled "
+                                     "so."},
+    [METRIC_PUBLIC_REMAINING] = {"entrepot_budget_public_remaining", GAUGE, .collected = true,
+                                 .labels = {"registry", "source"},
+                                 .help = "How many of them are left: what this address could still pull without the "
+                                         "account."},
     [METRIC_STORE_BYTES] = {"entrepot_store_bytes", GAUGE, BYTES, .help = "Of the files of all blobs that are stored."},
     [METRIC_STORE_CONTENT] = {"entrepot_store_content_bytes", GAUGE, BYTES,
                               .help = "Of the content that is in them: more, where some of it is compressed."},

@@ -50,6 +50,8 @@ enum metric {
     METRIC_BUDGET_REMAINING,     /* registry, source, account */
     METRIC_BUDGET_EMPTY_IN,      /* registry, source, account */
     METRIC_BUDGET_BLOCKED_UNTIL, /* registry, source, account */
+    METRIC_PUBLIC_LIMIT,         /* registry, source */
+    METRIC_PUBLIC_REMAINING,     /* registry, source */
     METRIC_STORE_BYTES,          /* none */
     METRIC_STORE_CONTENT,        /* none */
     METRIC_STORE_BLOBS,          /* none */

@@ -69,15 +69,22 @@ int budgets_restore(struct blobstore *store, struct upstream *upstream)
     return blobstore_record_scan(store, BLOBSTORE_BUDGETS, "", 0, restore, upstream);
 }
 
-static void put(void *arg, const struct upstream_source_state *state)
+static void put(struct blobstore_batch *batch, const struct upstream_budget *budget)
 {
     AUTO_BUF struct buf key = BUF_INIT(BLOBSTORE_KEY_MAX), value = BUF_INIT(BLOBSTORE_VALUE_MAX);
-    if (state->budget.observed_at != 0 && budgets_encode(&state->budget, &key, &value) == 0)
-        blobstore_batch_put(arg, BLOBSTORE_BUDGETS, key.data, key.len, value.data, value.len);
+    if (budget->observed_at != 0 && budgets_encode(budget, &key, &value) == 0)
+        blobstore_batch_put(batch, BLOBSTORE_BUDGETS, key.data, key.len, value.data, value.len);
+}
+
+static void put_both(void *arg, const struct upstream_source_state *state)
+{
+    put(arg, &state->budget);
+    if (*state->account)
+        put(arg, &state->public_budget);
 }
 
 void budgets_put(struct upstream *upstream, struct blobstore_batch *batch)
 {
-    int r = upstream_each_source(upstream, put, batch);
+    int r = upstream_each_source(upstream, put_both, batch);
     (void)r; /* without memory the last checkpoint stays */
 }

@@ -320,7 +320,8 @@ void standing_show(const struct source *s, struct standing_texts *ret_texts, str
     ledger_lock(s->ledger);
     const struct health *h = s->health;
     const struct pace *p = ledger_pace(s->ledger, s->url.origin, false, now);
-    memcpy(ret_texts->id, s->accounts[0]->budget.id, sizeof(ret_texts->id));
+    for (int i = 0; i < 2; i++)
+        memcpy(ret_texts->id[i], s->accounts[i]->budget.id, sizeof(ret_texts->id[i]));
     (void)snprintf(ret_texts->remark, sizeof(ret_texts->remark), "%s", h->remark);
     *ret_state = (struct upstream_source_state){
         .registry = s->registry,
@@ -334,7 +335,8 @@ void standing_show(const struct source *s, struct standing_texts *ret_texts, str
         .failures = h->breaker.failures,
         .last_error = ret_texts->remark,
         .paced_until = p ? wall(p->until, now) : 0,
-        .budget = show_budget(s->accounts[0], ret_texts->id, now),
+        .budget = show_budget(s->accounts[0], ret_texts->id[0], now),
+        .public_budget = show_budget(s->accounts[1], ret_texts->id[1], now),
         .requests = __atomic_load_n(&h->requests, __ATOMIC_RELAXED),
         .bytes = __atomic_load_n(&h->bytes, __ATOMIC_RELAXED),
         .limited = h->limited,

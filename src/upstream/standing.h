@@ -75,6 +75,6 @@ MUST_CHECK int standing_take_turn(const struct source *s, const char *origin, in
 
 /* A copy for upstream_each_source(); its texts are the source's, and `ret_texts`'. */
 struct standing_texts {
-    char id[BUDGET_SOURCE_ID], remark[256];
+    char id[2][BUDGET_SOURCE_ID], remark[256];
 };
 void standing_show(const struct source *s, struct standing_texts *ret_texts, struct upstream_source_state *ret_state);

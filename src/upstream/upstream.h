@@ -159,6 +159,8 @@ struct upstream_source_state {
     const char *last_error; /* plain words, or "" */
     int64_t paced_until;    /* wall clock, the host wants to be left in peace; 0: not */
     struct upstream_budget budget;
+    struct upstream_budget public_budget; /* of everybody without an account there: questions that show none bring it.
+                                             The same where `account` is "" */
 
     /* since the start */
     uint64_t requests;                                   /* tokens and redirects among them */

@@ -5,8 +5,9 @@ import signal
 
 import pytest
 from hub import OCI_INDEX
-from servers import later
+from servers import free_port, later
 from test_budget import NUMBERS, make_image
+from test_stale import metric
 from wire import Client
 
 MIB = 1 << 20
@@ -83,6 +84,16 @@ def test_what_only_the_account_may_see_is_not_there_for_anybody(shared, hub):
         assert_hidden(client, app.everything())
     assert_hidden(client, app.by_digest("library/made"))
     assert hub.budget("jo").counted == 0 and hub.body_bytes() == 0, "nothing of it was even fetched"
+
+
+def test_what_the_public_has_left_is_shown_beside_the_accounts_budget(shared, hub, image):
+    hub.budgets[None].remaining = 77
+    m = shared(ops={"listen": [f"127.0.0.1:{free_port()}"]})
+    assert metric(m, "entrepot_budget_public_remaining") == 0, "nobody has asked yet"
+    image()
+    assert_served(Client(m.host_port), ["/v2/library/alpha/manifests/1"])
+    assert metric(m, "entrepot_budget_public_remaining") == 77
+    assert metric(m, "entrepot_budget_remaining") == hub.budget("jo").remaining
 
 
 def test_the_account_goes_on_with_what_is_public(shared, hub, image):

@@ -645,6 +645,35 @@ START_TEST(a_question_of_the_public_shows_no_account)
 }
 END_TEST
 
+START_TEST(what_the_public_has_left_is_seen_beside_what_an_account_has)
+{
+    begin(1);
+    give_account(0, 0, JO);
+    hosts[0].only = "Basic " JO;
+    start_and_forget_accounts(1);
+    struct upstream_job job = manifest("latest");
+    job.head = true;
+    hosts[0].remaining = 90;
+    ck_assert_msg(run(job) == 0, "%s", probe.message);
+    struct upstream_source_state state = world_state(&world, "one.test", "first");
+    ck_assert_int_eq(state.budget.remaining, 90);
+    ck_assert_int_eq(state.public_budget.observed_at, 0);
+    ck_assert_int_eq(state.public_budget.remaining, -1);
+    hosts[0].only = NULL;
+    hosts[0].remaining = 7;
+    job.anonymous = true;
+    ck_assert_int_eq(run(job), 0);
+    state = world_state(&world, "one.test", "first");
+    ck_assert_int_eq(state.budget.remaining, 90);
+    ck_assert_int_eq(state.public_budget.remaining, 7);
+    ck_assert_int_gt(state.public_budget.observed_at, 0);
+    ck_assert_str_ne(state.budget.account, "");
+    ck_assert_str_eq(state.public_budget.account, "");
+    ck_assert_str_eq(state.public_budget.origin, state.budget.origin);
+    end(1);
+}
+END_TEST
+
 START_TEST(what_a_redirect_of_an_account_leads_to_is_the_accounts)
 {
     begin(2);
@@ -863,6 +892,7 @@ int main(void)
     tcase_add_test(t, the_next_account_is_asked_when_the_first_has_spent_its_limit);
     tcase_add_test(t, the_account_that_has_more_left_goes_before_one_that_is_low);
     tcase_add_test(t, a_question_of_the_public_shows_no_account);
+    tcase_add_test(t, what_the_public_has_left_is_seen_beside_what_an_account_has);
     tcase_add_test(t, what_a_redirect_of_an_account_leads_to_is_the_accounts);
     tcase_add_test(t, a_registry_that_answers_no_heads_is_not_kept_from_gets);
     tcase_add_test(t, a_budget_outlives_a_reload);

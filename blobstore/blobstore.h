@@ -151,10 +151,19 @@ AUTO_DEFINE(struct blobstore_packing, blobstore_pack_close);
 
 /* ------------------------------------------------------------------ leftovers */
 
-/* Calls `each` for unfinished writes that nobody has open, until it returns other than 0, which is then returned.
- * `written_at`: wall clock, ms. */
-typedef int (*blobstore_partial_fn)(void *arg, const struct digest *digest, uint64_t size, int64_t written_at);
+/* An unfinished write. */
+struct blobstore_partial {
+    struct digest digest;
+    uint64_t size;      /* bytes that its file takes on the disk, those that are only reserved among them */
+    int64_t written_at; /* wall clock, ms */
+    bool is_open;       /* a writer has it */
+};
+
+/* Calls `each` for all of them, until it returns other than 0, which is then returned. Reads a directory. */
+typedef int (*blobstore_partial_fn)(void *arg, const struct blobstore_partial *partial);
 MUST_CHECK int blobstore_each_partial(struct blobstore *store, blobstore_partial_fn each, void *arg);
+/* Removes one. -EBUSY: a writer has it. -ENOENT: it is gone. */
+MUST_CHECK int blobstore_discard_partial(struct blobstore *store, const struct digest *digest);
 /* What is in quarantine of damaged blobs; with `remove` it is removed. What is none of ours stays, and is not counted.
  */
 MUST_CHECK int blobstore_quarantine(struct blobstore *store, bool remove, uint64_t *ret_files, uint64_t *ret_bytes);

@@ -122,7 +122,8 @@ MUST_CHECK int place_sweep(const struct place *p, int64_t now_ms, uint64_t *fore
 typedef int (*place_partial_fn)(void *arg, const struct digest *digest, uint64_t size);
 MUST_CHECK int place_walk_partial(const struct place *p, place_partial_fn each, void *arg, uint64_t *removed);
 
-/* Calls `each` for every partial file that has bytes and was last written to at `written_at` (ms). Removes nothing. */
+/* Calls `each` for every partial file, with the room that it takes and when it was last written to (ms). Removes
+ * nothing. */
 typedef int (*place_partial_seen_fn)(void *arg, const struct digest *digest, uint64_t size, int64_t written_at);
 MUST_CHECK int place_each_partial(const struct place *p, place_partial_seen_fn each, void *arg);
 

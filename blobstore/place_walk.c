@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define STAT_BLOCK 512 /* bytes of which st_blocks counts, whatever the file system's blocks are */
+
 int open_listing(int at, const char *name, DIR **ret_dir)
 {
     AUTO_CLOSE int fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
@@ -210,9 +212,10 @@ int place_each_partial(const struct place *p, place_partial_seen_fn each, void *
     for (const struct dirent *e; found == 0 && (e = next_entry(d, &r));) {
         struct digest digest;
         struct stat st;
-        if (fstatat(p->partial, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) && st.st_size > 0 &&
-            parse_partial(e->d_name, &digest))
-            found = each(arg, &digest, (uint64_t)st.st_size, st.st_mtim.tv_sec * 1000LL + st.st_mtim.tv_nsec / 1000000);
+        if (parse_partial(e->d_name, &digest) && fstatat(p->partial, e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+            S_ISREG(st.st_mode))
+            found = each(arg, &digest, (uint64_t)st.st_blocks * STAT_BLOCK,
+                         st.st_mtim.tv_sec * 1000LL + st.st_mtim.tv_nsec / 1000000);
     }
     return found ? found : r;
 }

@@ -264,27 +264,39 @@ void blobstore_writer_close(struct blobstore_writer *w, enum blobstore_keep keep
 
 /* ------------------------------------------------------------------ leftovers */
 
-struct unopened {
+struct partial_walk {
     struct blobstore *store;
     blobstore_partial_fn each;
     void *arg;
 };
 
-static int give_unopened(void *arg, const struct digest *digest, uint64_t size, int64_t written_at)
+static int give_partial(void *arg, const struct digest *digest, uint64_t size, int64_t written_at)
 {
-    const struct unopened *u = arg;
-    bool is_open = false;
-    (void)pthread_mutex_lock(&u->store->writers_lock);
-    for (struct blobstore_writer *w = *bucket_of(u->store, digest); w && !is_open; w = w->next)
-        is_open = digest_equal(&w->digest, digest);
-    (void)pthread_mutex_unlock(&u->store->writers_lock);
-    return is_open ? 0 : u->each(u->arg, digest, size, written_at);
+    const struct partial_walk *walk = arg;
+    struct blobstore_partial p = {.digest = *digest, .size = size, .written_at = written_at};
+    (void)pthread_mutex_lock(&walk->store->writers_lock);
+    for (struct blobstore_writer *w = *bucket_of(walk->store, digest); w && !p.is_open; w = w->next)
+        p.is_open = digest_equal(&w->digest, digest);
+    (void)pthread_mutex_unlock(&walk->store->writers_lock);
+    return walk->each(walk->arg, &p);
 }
 
 int blobstore_each_partial(struct blobstore *store, blobstore_partial_fn each, void *arg)
 {
-    struct unopened u = {store, each, arg};
-    return place_each_partial(&store->place, give_unopened, &u);
+    struct partial_walk walk = {store, each, arg};
+    return place_each_partial(&store->place, give_partial, &walk);
+}
+
+/* As a writer, so that there is no other. */
+int blobstore_discard_partial(struct blobstore *store, const struct digest *digest)
+{
+    struct blobstore_writer w = {.store = store, .digest = *digest, .fd = -1};
+    int r = enter(&w);
+    if (r < 0)
+        return r;
+    r = place_remove_partial(&store->place, digest);
+    leave(&w);
+    return r;
 }
 
 int blobstore_quarantine(struct blobstore *store, bool remove, uint64_t *ret_files, uint64_t *ret_bytes)

@@ -138,6 +138,10 @@ static const struct family families[] = {
                             .help = "How much may be stored: store.max_size."},
     [METRIC_STORE_HELD] = {"entrepot_store_held_bytes", GAUGE, BYTES,
                            .help = "Of blobs that are not stored any more, but still read by a client."},
+    [METRIC_STORE_PARTIAL] = {"entrepot_store_partial_bytes", GAUGE, BYTES, .labels = {"state"},
+                              .help =
+                                  "Of blobs that are not whole yet: of running flights, and left by broken ones for "
+                                  "the next to go on with. They count as what is stored does."},
     [METRIC_STORE_AVAILABLE] = {"entrepot_store_available_bytes", GAUGE, BYTES,
                                 .help = "What the store's file system has room for, whoever uses it."},
     [METRIC_EVICTED_IMAGES] = {"entrepot_evicted_images_total", COUNTER,

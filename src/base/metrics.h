@@ -57,6 +57,7 @@ enum metric {
     METRIC_STORE_BLOBS,          /* none */
     METRIC_STORE_LIMIT,          /* none */
     METRIC_STORE_HELD,           /* none */
+    METRIC_STORE_PARTIAL,        /* state */
     METRIC_STORE_AVAILABLE,      /* none */
     METRIC_EVICTED_IMAGES,       /* none */
     METRIC_EVICTED_BYTES,        /* none */

@@ -353,8 +353,9 @@ static const struct schema_item store_items[] = {
      .doc = "The directory of blobs and index, made where it does not exist. A local file system, and one process a "
             "store."},
     {"max_size", SCHEMA_ROOM, AT(store.max_size), .min = 1, .max = INT64_MAX, .fallback = "90%",
-     .doc = "How large all blobs may be together. Above it what was not used for the longest time goes, an image as a "
-            "whole, until `low_watermark` is reached. Unfinished fetches, the index and quarantine come on top."},
+     .doc = "How large all blobs may be together, unfinished ones among them. Above it, unfinished ones go that nobody "
+            "is fetching; then what was not used for the longest time, an image as a whole, until `low_watermark` is "
+            "reached. The index and quarantine come on top."},
     {"min_free", SCHEMA_ROOM, AT(store.min_free), .min = 0, .max = INT64_MAX, .fallback = "5%",
      .doc =
          "What is to stay free on the file system of the store, whoever fills it: below it blobs go as above, until a "

@@ -1,6 +1,7 @@
 /*
  *   state      a step                                                          then
- *   RESTING    measures                                                        → LOOKING, when it is too much
+ *   RESTING    measures                                                        → CLEARING, when it is too much
+ *   CLEARING   the eldest leftover goes                                        → SWEEPING, when it is enough; LOOKING
  *   LOOKING    a page of all blobs: the eldest that may go are remembered      → REMOVING, behind the last page
  *   REMOVING   the eldest image goes, in one commit                            → SWEEPING, when it is enough;
  *                                                                                LOOKING, when all of them have gone
@@ -13,6 +14,7 @@
 #include "base/metrics.h"
 #include "mirror/eldest.h"
 #include "mirror/image.h"
+#include "mirror/leftovers.h"
 #include "mirror/library.h"
 #include "mirror/pins.h"
 #include "mirror/sweep.h"
@@ -31,7 +33,7 @@
 /* Access times are as coarse as this (docs/store-format.md): less is no difference. */
 #define MUCH_LATER_MS (60 * CLOCK_MINUTE)
 
-enum state { RESTING, LOOKING, REMOVING, SWEEPING };
+enum state { RESTING, CLEARING, LOOKING, REMOVING, SWEEPING };
 
 struct limits {
     struct config_room max_size, min_free;
@@ -53,12 +55,14 @@ struct evictor {
     enum state state;
     int64_t rests_until;                 /* monotonic ms */
     uint64_t goal, freed, images, blobs; /* of this run: bytes */
+    uint64_t cleared, cleared_bytes;     /* leftovers */
     bool for_the_disk;                   /* this run: the disk is too full, not the store too large */
     int64_t began;                       /* monotonic ms */
     struct digest_set pinned;
     struct digest last; /* of the page before */
+    struct leftovers leftovers;
     struct eldest eldest;
-    size_t next; /* of the eldest */
+    size_t next; /* of the eldest of either */
     bool found;  /* something has gone since the last look */
     bool is_helpless;
     struct sweep sweep;
@@ -128,8 +132,21 @@ static uint64_t share(uint64_t whole, unsigned percent)
     return whole / 100 * percent + whole % 100 * percent / 100;
 }
 
+static void show(const struct evictor *e, const struct blobstore_totals *totals, uint64_t most, uint64_t held,
+                 uint64_t available)
+{
+    metrics_set(METRIC_STORE_BYTES, (int64_t)totals->bytes, NO_LABELS);
+    metrics_set(METRIC_STORE_CONTENT, (int64_t)totals->content, NO_LABELS);
+    metrics_set(METRIC_STORE_BLOBS, (int64_t)totals->blobs, NO_LABELS);
+    metrics_set(METRIC_STORE_LIMIT, (int64_t)most, NO_LABELS);
+    metrics_set(METRIC_STORE_HELD, (int64_t)held, NO_LABELS);
+    metrics_set(METRIC_STORE_PARTIAL, (int64_t)e->leftovers.running, LABELS("running"));
+    metrics_set(METRIC_STORE_PARTIAL, (int64_t)e->leftovers.bytes, LABELS("left"));
+    metrics_set(METRIC_STORE_AVAILABLE, (int64_t)available, NO_LABELS);
+}
+
 /* Bytes that must go: 0 where everything is within its bounds. What open readers still hold takes room, and is about to
- * be free. */
+ * be free; what flights have takes it, and is about to be stored. */
 static int measure(struct evictor *e, uint64_t *ret_goal)
 {
     struct blobstore_totals totals;
@@ -140,23 +157,21 @@ static int measure(struct evictor *e, uint64_t *ret_goal)
     int r = blobstore_totals(e->store, &totals);
     if (r == 0)
         r = blobstore_room(e->store, &size, &available);
+    if (r == 0)
+        r = leftovers_look(e->store, &e->leftovers);
     if (r < 0)
         return r;
     uint64_t most = config_room_bytes(&limits.max_size, size), least = config_room_bytes(&limits.min_free, size);
-    uint64_t used = totals.bytes + held, low = share(most, limits.low_watermark), open = available + held;
+    uint64_t all = totals.bytes + e->leftovers.bytes, used = all + e->leftovers.running + held;
+    uint64_t low = share(most, limits.low_watermark), open = available + held;
     if (open < least)
         goal = least + least / 10 - open;
-    if (asked > open && asked - open <= totals.bytes && asked - open > goal)
+    if (asked > open && asked - open <= all && asked - open > goal)
         goal = asked - open;
     e->for_the_disk = goal > 0;
     if (most > 0 && used > most && used - low > goal && !is_held(e))
         goal = used - low;
-    metrics_set(METRIC_STORE_BYTES, (int64_t)totals.bytes, NO_LABELS);
-    metrics_set(METRIC_STORE_CONTENT, (int64_t)totals.content, NO_LABELS);
-    metrics_set(METRIC_STORE_BLOBS, (int64_t)totals.blobs, NO_LABELS);
-    metrics_set(METRIC_STORE_LIMIT, (int64_t)most, NO_LABELS);
-    metrics_set(METRIC_STORE_HELD, (int64_t)held, NO_LABELS);
-    metrics_set(METRIC_STORE_AVAILABLE, (int64_t)available, NO_LABELS);
+    show(e, &totals, most, held, available);
     *ret_goal = goal;
     return 0;
 }
@@ -279,6 +294,27 @@ static int remove_next(struct evictor *e)
     return r == 0 ? remove_parts(e, elder, &parts) : r;
 }
 
+/* --- clearing ----------------------------------------------------------------------------------------------- */
+
+/* Whether the eldest that is left is to go: there is room needed, or it is old. */
+static bool leftover_goes(const struct evictor *e)
+{
+    const struct leftovers *l = &e->leftovers;
+    return e->next < l->count && (e->freed < e->goal || leftover_is_old(&l->eldest[e->next], clock_real_ms()));
+}
+
+static int clear_next(struct evictor *e)
+{
+    const struct blobstore_partial *p = &e->leftovers.eldest[e->next++];
+    int r = blobstore_discard_partial(e->store, &p->digest);
+    if (r < 0)
+        return r == -EBUSY || r == -ENOENT ? 0 : r; /* somebody goes on with it, or has */
+    e->cleared++;
+    e->cleared_bytes += p->size;
+    e->freed += p->size;
+    return 0;
+}
+
 /* --- steps -------------------------------------------------------------------------------------------------- */
 
 static int64_t rest(struct evictor *e, int64_t ms)
@@ -292,23 +328,28 @@ static int64_t rest(struct evictor *e, int64_t ms)
 static int begin_run(struct evictor *e)
 {
     int r = measure(e, &e->goal);
-    if (r < 0 || e->goal == 0) {
-        if (r == 0)
-            e->is_helpless = false;
-        if (r == 0 && atomic_exchange(&e->wants_sweep, false)) {
-            e->images = 1; /* as if it were ours */
-            e->sweep = (struct sweep){0};
-            e->state = SWEEPING;
-        }
+    if (r < 0)
         return r;
-    }
-    e->freed = e->images = e->blobs = 0;
+    if (e->goal == 0)
+        e->is_helpless = false;
+    e->freed = e->images = e->blobs = e->cleared = e->cleared_bytes = 0;
+    e->next = 0;
     e->began = clock_monotonic_ms();
-    return begin_look(e);
+    if (e->goal > 0 || leftover_goes(e)) {
+        e->state = CLEARING;
+    } else if (atomic_exchange(&e->wants_sweep, false)) {
+        e->images = 1; /* as if it were ours */
+        e->sweep = (struct sweep){0};
+        e->state = SWEEPING;
+    }
+    return 0;
 }
 
 static void end_run(struct evictor *e)
 {
+    if (e->cleared > 0)
+        log_event(LOG_INFO, "leftovers_discarded", LOG_U("files", e->cleared), LOG_U("bytes", e->cleared_bytes),
+                  LOG_U("wanted", e->goal));
     if (e->images > 0)
         log_event(LOG_INFO, "evicted", LOG_U("images", e->images), LOG_U("blobs", e->blobs), LOG_U("bytes", e->freed),
                   LOG_U("wanted", e->goal), LOG_U("held", uses_held(e->uses)),
@@ -324,6 +365,20 @@ static void end_run(struct evictor *e)
     e->state = SWEEPING;
 }
 
+static int clear(struct evictor *e)
+{
+    if (leftover_goes(e))
+        return clear_next(e);
+    if (e->freed >= e->goal) {
+        end_run(e);
+        return 0;
+    }
+    if (e->leftovers.count < LEFTOVERS_MAX)
+        return begin_look(e);
+    e->next = 0;
+    return leftovers_look(e->store, &e->leftovers);
+}
+
 static int step(struct evictor *e)
 {
     if ((e->state == LOOKING || e->state == REMOVING) && !e->for_the_disk && is_held(e)) {
@@ -334,6 +389,8 @@ static int step(struct evictor *e)
     switch (e->state) {
     case RESTING:
         return begin_run(e);
+    case CLEARING:
+        return clear(e);
     case LOOKING:
         return look(e);
     case REMOVING:

@@ -3,10 +3,10 @@
  * goes, an image as a whole (mirror/image.h), until there is room again. Works in small steps on the keeper's thread,
  * between its commits; nobody waits for it.
  *
- * What goes next is the root, or the blob that no stored manifest names, whose last use is the longest ago. Every hit
- * of a tag is a use of its root; blobs that a stored manifest names do not age. A manifest that was used much later
- * than the index that names it stays when that goes, with what it names. Neither what a client is reading goes, nor
- * what is pinned (mirror/pins.h).
+ * Leftovers of broken flights go first (mirror/leftovers.h), and when they are old. Then what goes next is the root, or
+ * the blob that no stored manifest names, whose last use is the longest ago. Every hit of a tag is a use of its root;
+ * blobs that a stored manifest names do not age. A manifest that was used much later than the index that names it stays
+ * when that goes, with what it names. Neither what a client is reading goes, nor what is pinned (mirror/pins.h).
  */
 #pragma once
 

@@ -137,13 +137,13 @@ struct unfinished {
     uint64_t bytes;
 };
 
-static int take_partial(void *arg, const struct digest *digest, uint64_t size, int64_t written_at)
+static int take_partial(void *arg, const struct blobstore_partial *p)
 {
     struct unfinished *u = arg;
-    if (u->now - written_at < UNFINISHED_MS)
+    if (p->is_open || u->now - p->written_at < UNFINISHED_MS)
         return 0;
-    u->digests[u->count++] = *digest;
-    u->bytes += size;
+    u->digests[u->count++] = p->digest;
+    u->bytes += p->size;
     return u->count == PARTIALS_MAX;
 }
 
@@ -159,10 +159,8 @@ static int collect_partials(struct collection *c)
     c->garbage.partials = u->count;
     c->garbage.partial_bytes = u->bytes;
     for (size_t i = 0; !c->dry_run && i < u->count; i++) {
-        struct blobstore_writer *w;
-        uint64_t length;
-        if (blobstore_writer_open(c->m->store, &u->digests[i], &w, &length) == 0) /* else somebody goes on with it */
-            blobstore_writer_close(w, BLOBSTORE_DISCARD);
+        r = blobstore_discard_partial(c->m->store, &u->digests[i]);
+        (void)r; /* somebody goes on with it, or has */
     }
     return 0;
 }

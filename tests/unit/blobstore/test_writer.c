@@ -278,33 +278,81 @@ START_TEST(many_megabytes_come_through_whole)
 }
 END_TEST
 
-static int see_partial(void *arg, const struct digest *digest, uint64_t size, int64_t written_at)
+struct seen {
+    unsigned count, open;
+    struct blobstore_partial last; /* that is not open; else the last */
+};
+
+static int see_partial(void *arg, const struct blobstore_partial *p)
 {
-    const struct digest wanted = helper_digest(0);
-    ck_assert(digest_equal(digest, &wanted));
-    ck_assert_uint_eq(size, 4);
-    ck_assert_int_gt(written_at, 1600000000000);
-    ++*(unsigned *)arg;
+    struct seen *seen = arg;
+    seen->count++;
+    seen->open += p->is_open;
+    if (!p->is_open || seen->count == seen->open)
+        seen->last = *p;
     return 0;
 }
 
-START_TEST(unfinished_writes_are_seen_that_nobody_has_open)
+static struct seen look_at_partials(struct blobstore *store)
+{
+    struct seen seen = {0};
+    ck_ok(blobstore_each_partial(store, see_partial, &seen));
+    return seen;
+}
+
+START_TEST(unfinished_writes_are_seen_with_those_that_a_writer_has)
 {
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_digest(0), other = helper_digest(2);
     struct blobstore_writer *w, *open;
     uint64_t length;
-    unsigned seen = 0;
+    ck_assert_uint_eq(look_at_partials(store).count, 0);
     ck_ok(blobstore_writer_open(store, &digest, &w, &length));
     ck_ok(blobstore_writer_append(w, "half", 4));
-    ck_ok(blobstore_each_partial(store, see_partial, &seen));
-    ck_assert_uint_eq(seen, 0);
+    struct seen seen = look_at_partials(store);
+    ck_assert(seen.count == 1 && seen.open == 1);
     blobstore_writer_close(w, BLOBSTORE_KEEP);
     ck_ok(blobstore_writer_open(store, &other, &open, &length));
-    ck_ok(blobstore_each_partial(store, see_partial, &seen));
-    ck_assert_uint_eq(seen, 1);
-    ck_assert(helper_exists(partial_path(&other))); /* it has no bytes yet, and is somebody's */
+    seen = look_at_partials(store);
+    ck_assert(seen.count == 2 && seen.open == 1);
+    ck_assert(digest_equal(&seen.last.digest, &digest));
+    ck_assert_uint_ge(seen.last.size, 4);
+    ck_assert_int_gt(seen.last.written_at, 1600000000000);
     blobstore_writer_close(open, BLOBSTORE_DISCARD);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(an_unfinished_write_takes_the_room_that_was_reserved_for_it)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_reserve(w, 1 << 20));
+    ck_assert_uint_ge(look_at_partials(store).last.size, 1 << 20);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(an_unfinished_write_is_discarded_where_no_writer_has_it)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_assert_int_eq(blobstore_discard_partial(store, &digest), -ENOENT);
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    ck_ok(blobstore_writer_append(w, "half", 4));
+    ck_assert_int_eq(blobstore_discard_partial(store, &digest), -EBUSY);
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_ok(blobstore_discard_partial(store, &digest));
+    ck_assert(!helper_exists(partial_path(&digest)));
+    ck_ok(blobstore_writer_open(store, &digest, &w, &length)); /* and it may begin anew */
+    ck_assert_uint_eq(length, 0);
+    blobstore_writer_close(w, BLOBSTORE_DISCARD);
     blobstore_close(store);
 }
 END_TEST
@@ -344,7 +392,9 @@ int main(void)
     tcase_add_test(tc, a_writer_that_was_killed_with_bytes_ahead_left_what_is_before_the_gap);
     tcase_add_test(tc, a_writer_starts_again_where_its_bytes_were_wrong);
     tcase_add_test(tc, a_kept_file_without_bytes_is_not_kept);
-    tcase_add_test(tc, unfinished_writes_are_seen_that_nobody_has_open);
+    tcase_add_test(tc, unfinished_writes_are_seen_with_those_that_a_writer_has);
+    tcase_add_test(tc, an_unfinished_write_takes_the_room_that_was_reserved_for_it);
+    tcase_add_test(tc, an_unfinished_write_is_discarded_where_no_writer_has_it);
     tcase_add_test(tc, quarantine_is_counted_and_emptied_but_for_what_is_not_ours);
     tcase_add_test(tc, many_megabytes_come_through_whole);
     return helper_run(suite);

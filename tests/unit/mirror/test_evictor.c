@@ -6,11 +6,16 @@
 #include "base/clock.h"
 #include "mirror/digest_key.h"
 #include "mirror/image.h"
+#include "mirror/leftovers.h"
 #include "mirror/pins.h"
 #include "mirror/pointers.h"
 
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define HOUR (60 * CLOCK_MINUTE)
 #define LAYER (100 * KIB)
@@ -213,6 +218,94 @@ START_TEST(a_disk_that_is_full_does_not_wait)
     evictor_configure(evictor, &world.config);
     run();
     ck_assert(!is_stored(&d));
+}
+END_TEST
+
+/* --- leftovers ---------------------------------------------------------------------------------------------- */
+
+static const char *leftover_path(const struct digest *digest)
+{
+    static char path[PATH_MAX];
+    char text[DIGEST_TEXT_MAX];
+    *strchr(digest_format(digest, text), ':') = '-';
+    (void)snprintf(path, sizeof(path), "%s/store/partial/%s", scratch_path(), text);
+    return path;
+}
+
+/* A file that a flight has left, so long ago. */
+static struct digest put_leftover(unsigned n, int64_t age_ms)
+{
+    struct blobstore_writer *w;
+    struct digest digest;
+    uint64_t length;
+    AUTO_FREE char *bytes = scratch_bytes(n, LAYER, &digest);
+    ck_ok(blobstore_writer_open(world.store, &digest, &w, &length));
+    ck_ok(blobstore_writer_append(w, bytes, LAYER / 2));
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    const int64_t at = clock_real_ms() - age_ms;
+    const struct timespec times[] = {{.tv_sec = at / 1000}, {.tv_sec = at / 1000}};
+    ck_ok(utimensat(AT_FDCWD, leftover_path(&digest), times, 0));
+    return digest;
+}
+
+static bool is_left(const struct digest *digest)
+{
+    return access(leftover_path(digest), F_OK) == 0;
+}
+
+START_TEST(leftovers_go_before_what_is_stored_and_the_eldest_first)
+{
+    const struct digest d = put_blob(1);
+    const struct digest young = put_leftover(2, HOUR), old = put_leftover(3, 3 * HOUR), mid = put_leftover(4, 2 * HOUR);
+    world.config.store.max_size.bytes = LAYER + 3 * LAYER / 2 - 1; /* of which the files take no less */
+    world.config.store.low_watermark = 80;
+    run();
+    ck_assert(!is_left(&old));
+    ck_assert(!is_left(&mid) && is_left(&young));
+    ck_assert(is_stored(&d));
+    world.config.store.max_size.bytes = 1;
+    run();
+    ck_assert(!is_left(&young) && !is_stored(&d));
+}
+END_TEST
+
+START_TEST(a_leftover_goes_that_nobody_has_gone_on_with_for_a_week)
+{
+    const struct digest d = put_blob(1), old = put_leftover(2, 7 * 24 * HOUR + CLOCK_MINUTE);
+    const struct digest young = put_leftover(3, 7 * 24 * HOUR - CLOCK_MINUTE);
+    run();
+    ck_assert(!is_left(&old));
+    ck_assert(is_left(&young) && is_stored(&d));
+}
+END_TEST
+
+START_TEST(what_a_flight_has_takes_room_and_stays)
+{
+    struct blobstore_writer *w;
+    uint64_t length;
+    const struct digest d = put_blob(1), old = put_leftover(2, 30 * 24 * HOUR);
+    ck_ok(blobstore_writer_open(world.store, &old, &w, &length));
+    ck_assert_uint_eq(length, LAYER / 2);
+    world.config.store.max_size.bytes = LAYER + LAYER / 2 - 1;
+    run();
+    ck_assert(is_left(&old));
+    ck_assert(!is_stored(&d));
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+}
+END_TEST
+
+START_TEST(any_number_of_leftovers_goes_before_what_is_stored)
+{
+    struct digest left[2 * LEFTOVERS_MAX + 1];
+    const struct digest d = put_blob(1);
+    for (unsigned i = 0; i < ARRAY_SIZE(left); i++)
+        left[i] = put_leftover(2 + i, HOUR);
+    world.config.store.max_size.bytes = LAYER;
+    world.config.store.low_watermark = 100;
+    run();
+    for (unsigned i = 0; i < ARRAY_SIZE(left); i++)
+        ck_assert_msg(!is_left(&left[i]), "%u", i);
+    ck_assert(is_stored(&d));
 }
 END_TEST
 
@@ -479,6 +572,10 @@ int main(void)
     tcase_add_test(tests, a_run_that_is_under_way_ends_where_it_is_held);
     tcase_add_test(tests, a_disk_that_is_full_does_not_wait);
     tcase_add_test(tests, room_that_there_is_or_never_will_be_costs_nothing);
+    tcase_add_test(tests, leftovers_go_before_what_is_stored_and_the_eldest_first);
+    tcase_add_test(tests, a_leftover_goes_that_nobody_has_gone_on_with_for_a_week);
+    tcase_add_test(tests, what_a_flight_has_takes_room_and_stays);
+    tcase_add_test(tests, any_number_of_leftovers_goes_before_what_is_stored);
     tcase_add_test(tests, an_image_goes_as_a_whole_with_its_records_and_tag);
     tcase_add_test(tests, what_another_image_needs_stays);
     tcase_add_test(tests, what_many_images_need_goes_with_the_last_of_them);

@@ -103,6 +103,9 @@ int64_t blobstore_doubted_before(const struct blobstore *store);
 /* The bytes that `fd`, of an earlier blobstore_get(), is open on do not have the digest: the record goes, then the
  * file, into quarantine. 0: so it was done. -ENOENT: not stored any more, or by another file. Waits for the disk. */
 MUST_CHECK int blobstore_condemn(struct blobstore *store, const struct digest *digest, int fd);
+/* A blob that was stored, and whose file was found damaged, or gone, since the start or at it; forgets it. -ENOENT:
+ * none is known. The last 256 are remembered. */
+MUST_CHECK int blobstore_next_lost(struct blobstore *store, struct digest *ret_digest);
 /* Notes that the blob was used now; in memory, cheap, written by the next blobstore_flush_touches(), lossy in a crash.
  */
 void blobstore_touch(struct blobstore *store, const struct digest *digest);

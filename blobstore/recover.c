@@ -300,6 +300,8 @@ static void conclude(struct recovery *v)
         const struct change *c = &v->changes[i];
         v->report->adopted += c->adopted;
         v->report->dropped += c->dropped;
+        if (c->dropped)
+            lost_add(&v->store->lost, &c->digest);
         if (c->put)
             count(v, &c->record);
         for (enum blob_form form = BLOB_PLAIN; form < BLOB_FORMS; form++)

@@ -19,6 +19,7 @@ static void store_destroy(struct blobstore *store)
         return;
     index_close(store->index);
     touches_destroy(store->touches);
+    lost_finish(&store->lost);
     (void)pthread_mutex_destroy(&store->writers_lock);
     (void)pthread_mutex_destroy(&store->to_pack_lock);
     (void)pthread_mutex_destroy(&store->names);
@@ -33,6 +34,7 @@ static int create(struct blobstore **ret_store)
     if (!store)
         return -ENOMEM;
     store->place = PLACE_CLOSED;
+    lost_init(&store->lost);
     (void)pthread_mutex_init(&store->names, NULL);
     (void)pthread_mutex_init(&store->writers_lock, NULL);
     (void)pthread_mutex_init(&store->to_pack_lock, NULL);
@@ -234,6 +236,7 @@ int store_condemn(struct blobstore *store, const struct digest *digest)
     int r = delete_record(store, digest);
     if (r < 0)
         return r;
+    lost_add(&store->lost, digest);
     r = place_quarantine(&store->place, digest, record.form, clock_real_ms());
     if (r < 0 && r != -ENOENT)
         atomic_store(&store->untidy, true);
@@ -366,6 +369,11 @@ int blobstore_condemn(struct blobstore *store, const struct digest *digest, int 
     int r = condemn_locked(store, digest, fd);
     (void)pthread_mutex_unlock(&store->names);
     return r;
+}
+
+int blobstore_next_lost(struct blobstore *store, struct digest *ret_digest)
+{
+    return lost_take(&store->lost, ret_digest);
 }
 
 static int remove_locked(struct blobstore *store, const struct digest *digest)

@@ -12,6 +12,7 @@
 #include "blobstore/blobstore.h"
 #include "blobstore/catalog.h"
 #include "blobstore/index.h"
+#include "blobstore/lost.h"
 #include "blobstore/place.h"
 #include "blobstore/touch.h"
 
@@ -26,6 +27,7 @@ struct blobstore {
     struct place place;
     struct index *index;
     struct touches *touches;
+    struct lost lost;
     int64_t doubted_before; /* 0: nothing is */
 
     /* any thread */

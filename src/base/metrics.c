@@ -154,6 +154,8 @@ static const struct family families[] = {
                              .help = "What their files have become smaller by that."},
     [METRIC_PASSED_BY] = {"entrepot_passed_by_total", COUNTER, .labels = {"registry"},
                           .help = "Blobs that went to a client past the store, which had no room."},
+    [METRIC_MENDED] = {"entrepot_mended_total", COUNTER,
+                       .help = "Damaged blobs of pinned images that were fetched again without anybody asking."},
     [METRIC_SCRUBBED_BYTES] = {"entrepot_scrubbed_bytes_total", COUNTER, BYTES,
                                .help = "Bytes that were read to see whether they still are what they should be."},
     [METRIC_DAMAGED] = {"entrepot_damaged_blobs_total", COUNTER, .labels = {"found"},

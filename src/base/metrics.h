@@ -64,10 +64,11 @@ enum metric {
     METRIC_PACKED_BLOBS,         /* none */
     METRIC_PACKED_SAVED,         /* none */
     METRIC_PASSED_BY,            /* registry */
-    METRIC_SCRUBBED_BYTES,       /* none */
-    METRIC_DAMAGED,              /* found */
-    METRIC_BACKUP_TIME,          /* none */
-    METRIC_BACKUP_BYTES,         /* none */
+    METRIC_MENDED,
+    METRIC_SCRUBBED_BYTES, /* none */
+    METRIC_DAMAGED,        /* found */
+    METRIC_BACKUP_TIME,    /* none */
+    METRIC_BACKUP_BYTES,   /* none */
 };
 #define METRICS (METRIC_BACKUP_BYTES + 1)
 

@@ -38,21 +38,71 @@ static int take_namer(void *arg, const void *key, size_t key_len, const void *va
     return n->count == NAMERS_STEP;
 }
 
-int image_is_needed(struct blobstore *store, const struct digest *digest, const struct digest_set *without)
+typedef int (*namer_fn)(void *arg, const struct digest *namer);
+
+/* Calls `each` for every manifest that is known to name it, until it returns other than 0, which is then returned. */
+static int each_namer(struct blobstore *store, const struct digest *digest, namer_fn each, void *arg)
 {
     struct namers n = {0};
     n.prefix_len = n.key_len = digest_key_encode(digest, n.key);
     do {
-        struct blobstore_info info;
         n.count = 0;
         int r = blobstore_record_scan_after(store, BLOBSTORE_REFERENCES, n.key, n.key_len, take_namer, &n);
         if (r < 0)
             return r;
         for (size_t i = 0; i < n.count; i++)
-            if (!(without && digest_set_has(without, &n.found[i])) && blobstore_stat(store, &n.found[i], &info) == 0)
-                return 1;
+            if ((r = each(arg, &n.found[i])) != 0)
+                return r;
     } while (n.count == NAMERS_STEP);
     return 0;
+}
+
+struct need {
+    struct blobstore *store;
+    const struct digest_set *without;
+};
+
+static int needs(void *arg, const struct digest *namer)
+{
+    const struct need *need = arg;
+    struct blobstore_info info;
+    return !(need->without && digest_set_has(need->without, namer)) && blobstore_stat(need->store, namer, &info) == 0;
+}
+
+int image_is_needed(struct blobstore *store, const struct digest *digest, const struct digest_set *without)
+{
+    struct need need = {.store = store, .without = without};
+    return each_namer(store, digest, needs, &need);
+}
+
+/* In the order in which they were found. */
+struct line {
+    struct digest digests[MANIFESTS_MAX];
+    size_t count;
+    struct digest_set *namers;
+};
+
+static int join_line(void *arg, const struct digest *digest)
+{
+    struct line *l = arg;
+    if (l->count == MANIFESTS_MAX)
+        return 1;
+    int r = digest_set_add(l->namers, digest);
+    if (r == 0)
+        l->digests[l->count++] = *digest;
+    return r == -EEXIST ? 0 : r;
+}
+
+int image_namers(struct blobstore *store, const struct digest *digest, struct digest_set *namers)
+{
+    AUTO_FREE struct line *l = calloc(1, sizeof(*l));
+    if (!l)
+        return -ENOMEM;
+    l->namers = namers;
+    int r = join_line(l, digest);
+    for (size_t i = 0; r == 0 && i < l->count; i++)
+        r = each_namer(store, &l->digests[i], join_line, l);
+    return r < 0 ? r : 0;
 }
 
 /* --- what it names ------------------------------------------------------------------------------------------ */

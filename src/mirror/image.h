@@ -17,6 +17,8 @@ MUST_CHECK int image_is_needed(struct blobstore *store, const struct digest *dig
 /* The bytes of a stored manifest into an empty buffer of LIMIT_MANIFEST; no use of it. Any thread. -ENOENT: it is not
  * stored, or too large for one. */
 MUST_CHECK int image_read_text(struct blobstore *store, const struct digest *digest, struct buf *text);
+/* Adds the content, and every manifest that is known to name it, or what names it, and so on; stored or not. */
+MUST_CHECK int image_namers(struct blobstore *store, const struct digest *digest, struct digest_set *namers);
 
 /* Whether a part is to stay although no other image needs it. */
 typedef bool (*image_keep_fn)(void *arg, const struct blobstore_info *info, bool is_manifest);

@@ -1,6 +1,7 @@
 #include "mirror/mirror.h"
 
 #include "mirror/budgets.h"
+#include "mirror/mender.h"
 #include "mirror/seeder.h"
 #include "mirror/state.h"
 #include "upstream/upstream.h"
@@ -35,9 +36,12 @@ static bool has_accounts(struct mirror *m, const struct config *config)
 static int64_t spend_time(void *arg)
 {
     struct mirror *m = arg;
-    int64_t evict = evictor_step(m->evictor), scrub = scrubber_step(m->scrubber), pack = packer_step(m->packer);
-    int64_t first = evict < scrub ? evict : scrub;
-    return first < pack ? first : pack;
+    const int64_t rests[] = {evictor_step(m->evictor), scrubber_step(m->scrubber), packer_step(m->packer),
+                             mender_step(m->mender)};
+    int64_t first = rests[0];
+    for (size_t i = 1; i < ARRAY_SIZE(rests); i++)
+        first = rests[i] < first ? rests[i] : first;
+    return first;
 }
 
 static int start_parts(struct mirror *m)
@@ -101,6 +105,8 @@ static int start_parts(struct mirror *m)
         .spenders = m->spenders,
     };
     r = questions_create(&for_questions, &m->questions);
+    if (r == 0)
+        r = mender_create(m, &m->mender);
     if (r < 0)
         return r;
     evictor_configure(m->evictor, m->config);
@@ -164,6 +170,7 @@ void mirror_stop(struct mirror *m)
     seeder_stop(m->seeder);
     workers_stop(m->workers);
     keeper_stop(m->keeper);
+    mender_destroy(m->mender);
     flights_destroy(m->flights);
     questions_destroy(m->questions);
     events_destroy(m->events);

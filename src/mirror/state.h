@@ -27,6 +27,7 @@
 
 #include <pthread.h>
 
+struct mender;
 struct seeder;
 
 struct mirror {
@@ -53,6 +54,7 @@ struct mirror {
     struct spenders *spenders;
     struct events *events;
     struct seeder *seeder;
+    struct mender *mender;
 
     pthread_rwlock_t config_lock;
     const struct config *config; /* under config_lock */

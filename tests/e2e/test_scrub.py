@@ -1,10 +1,14 @@
 """Rot: whatever happens to the files of a running mirror, no client comes to the end of wrong bytes, and it heals."""
 
+import hashlib
+import json
 import os
 import time
 
 import pytest
 import servers
+from commands import Cli
+from test_budget import make_image
 from wire import Client
 
 MIB = 1 << 20
@@ -29,6 +33,10 @@ def flip(path):
         f.seek(st.st_size // 2)
         f.write(bytes([byte ^ 4]))
     os.utime(path, ns=(st.st_atime_ns, st.st_mtime_ns))
+
+
+def is_right(path, digest):
+    return path.exists() and "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest() == digest
 
 
 def truncate(path):
@@ -94,6 +102,34 @@ def test_the_scrub_finds_damage_by_itself(launch, hub, store, blobs, damage):
     for d, data in blobs:
         r = client.get(f"/v2/library/x/blobs/{d}")
         assert r.status == 200 and r.end == "complete" and bytes(r.body) == data
+
+
+@pytest.mark.parametrize("damage", [flip, delete], ids=lambda f: f.__name__)
+def test_what_a_pinned_image_has_lost_is_fetched_again_without_anybody_asking(launch, hub, store, damage):
+    m = launch(store={"scrub_interval": "1ms", "scrub_rate": "1GiB"})
+    cli = Cli(m)
+    lost = {}
+    for tag, pin in (("kept", ["--pin", "--name", "keep"]), ("left", [])):
+        digest, layer = make_image(hub, tag=tag)
+        config = json.loads(hub.manifests["library/made", digest][1])["config"]["digest"]
+        lost[tag] = [digest, config, layer]
+        cli("seed", *pin, "--image", f"made:{tag}")
+    for d in lost["kept"] + lost["left"]:
+        damage(file_of(store, d))
+    hub.forget()
+    m.signal(1)     # a round begins
+    servers.wait_until(lambda: not any(file_of(store, d).exists() for d in lost["left"]), "all of it is found", 30)
+    servers.wait_until(lambda: all(is_right(file_of(store, d), d) for d in lost["kept"]), "it is whole again", 30)
+    asked = [r.target for r in hub.select(where="registry") if r.method == "GET"]
+    assert all(any(d in t for t in asked) for d in lost["kept"]), asked
+    assert not any(d in t for t in asked for d in lost["left"]), asked
+    hub.refuse()
+    client = Client(m.host_port)
+    manifest = client.get("/v2/library/made/manifests/kept")
+    assert manifest.status == 200 and manifest.headers["docker-content-digest"] == lost["kept"][0]
+    for d in lost["kept"][1:]:
+        r = client.get(f"/v2/library/made/blobs/{d}")
+        assert r.status == 200 and r.end == "complete" and hub.blobs[d].data == bytes(r.body)
 
 
 def test_after_a_kill_everything_is_looked_at_before_it_is_sent_to_its_end(launch, hub, store, blobs):

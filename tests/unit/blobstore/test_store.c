@@ -411,6 +411,30 @@ START_TEST(touches_without_end_do_not_make_the_index_grow)
 }
 END_TEST
 
+START_TEST(what_was_lost_to_damage_is_told_once_and_of_many_the_last)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest, other;
+    ck_assert_int_eq(blobstore_next_lost(store, &digest), -ENOENT);
+    for (unsigned i = 0; i < LOST_MAX + 1; i++) {
+        struct blobstore_info info;
+        AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+        const struct digest d = helper_store(store, 2 * i);
+        ck_ok(blobstore_get(store, &d, &info, &content));
+        ck_ok(blobstore_condemn(store, &d, blobstore_content_fd(content)));
+    }
+    other = helper_store(store, 1);
+    ck_ok(blobstore_remove(store, &other)); /* which was meant */
+    for (unsigned i = 1; i < LOST_MAX + 1; i++) {
+        other = helper_digest(2 * i);
+        ck_ok(blobstore_next_lost(store, &digest));
+        ck_assert(digest_equal(&digest, &other));
+    }
+    ck_assert_int_eq(blobstore_next_lost(store, &digest), -ENOENT);
+    blobstore_close(store);
+}
+END_TEST
+
 START_TEST(a_condemned_blob_goes_to_quarantine_unless_another_file_has_its_place)
 {
     struct blobstore *store = helper_open(NULL);
@@ -505,6 +529,7 @@ int main(void)
     tcase_add_loop_test(tc, a_file_that_is_not_the_one_that_was_published_is_damaged_once_and_then_not_stored, 0,
                         DAMAGES);
     tcase_add_test(tc, quarantine_is_bounded_and_the_oldest_goes_first);
+    tcase_add_test(tc, what_was_lost_to_damage_is_told_once_and_of_many_the_last);
     tcase_add_test(tc, a_condemned_blob_goes_to_quarantine_unless_another_file_has_its_place);
     tcase_add_test(tc, when_a_blob_was_verified_is_kept_and_never_goes_back);
     tcase_add_test(tc, what_an_unclean_stop_may_have_touched_is_doubted);

@@ -70,15 +70,17 @@ static uint64_t sum_counted(const struct upstream_source_state *s)
 
 static void add_source(void *arg, const struct upstream_source_state *s)
 {
+    const struct upstream_budget *p = &s->public_budget;
     static const char *const breakers[] = {
         [UPSTREAM_CLOSED] = "closed", [UPSTREAM_OPEN] = "open", [UPSTREAM_HALF_OPEN] = "half_open"};
     json_t *source =
-        json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o}", "registry",
+        json_pack("{s:s, s:s, s:s, s:s, s:b, s:b, s:s, s:I, s:i, s:s, s:I, s:I, s:I, s:I, s:I, s:o, s:o*}", "registry",
                   s->registry, "name", s->name, "host", s->host, "account", s->account, "sibling", s->sibling, "tags",
                   s->tags, "breaker", breakers[s->breaker], "open_until", (json_int_t)s->open_until, "failures",
                   (int)s->failures, "last_error", s->last_error, "paced_until", (json_int_t)s->paced_until, "requests",
                   (json_int_t)s->requests, "bytes", (json_int_t)s->bytes, "counted", (json_int_t)sum_counted(s),
-                  "limited", (json_int_t)s->limited, "budget", describe_budget(&s->budget));
+                  "limited", (json_int_t)s->limited, "budget", describe_budget(&s->budget), "public_budget",
+                  *s->account && p->observed_at > 0 ? describe_budget(p) : NULL);
     (void)json_array_append_new(arg, source); /* without memory the list lacks it */
 }
 

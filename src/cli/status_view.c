@@ -77,15 +77,14 @@ static bool is_first(const json_t *sources, size_t at)
     return true;
 }
 
-static void add_budget(struct table *t, const json_t *source, int64_t now)
+static void add_budget(struct table *t, const json_t *source, const json_t *b, const char *account, int64_t now)
 {
-    const json_t *b = json_at(source, "budget");
     int64_t limit = json_number(b, "limit"), left = json_number(b, "remaining"), window = json_number(b, "window_ms");
     int64_t empty = json_number(b, "empty_in_ms"), blocked = json_number(b, "blocked_until");
     char text[HUMAN_TEXT], forecast[HUMAN_TEXT + 16];
     table_row(t);
     table_cell(t, "%s", json_text(source, "registry"));
-    table_cell(t, "%s", *json_text(source, "account") ? json_text(source, "account") : "(anonymous)");
+    table_cell(t, "%s", *account ? account : "(anonymous)");
     if (left < 0)
         table_cell(t, "?");
     else
@@ -106,6 +105,11 @@ static void add_budget(struct table *t, const json_t *source, int64_t now)
     table_cell(t, "%s", human_age(json_number(b, "observed_at"), now, text));
 }
 
+static bool is_known(const json_t *budget, int64_t now)
+{
+    return json_number(budget, "limit") >= 0 || json_number(budget, "blocked_until") > now;
+}
+
 static int print_budgets(const json_t *sources, int64_t now)
 {
     AUTO(auto_table_destroy) struct table *t = table_create();
@@ -116,10 +120,11 @@ static int print_budgets(const json_t *sources, int64_t now)
     table_column(t, "FORECAST", 0);
     table_column(t, "SEEN", 0);
     for (size_t i = 0; i < json_array_size(sources); i++) {
-        const json_t *s = json_array_get(sources, i), *b = json_at(s, "budget");
-        bool known = json_number(b, "limit") >= 0 || json_number(b, "blocked_until") > now;
-        if (known && is_first(sources, i))
-            add_budget(t, s, now);
+        const json_t *s = json_array_get(sources, i), *b = json_at(s, "budget"), *p = json_at(s, "public_budget");
+        if (is_known(b, now) && is_first(sources, i))
+            add_budget(t, s, b, json_text(s, "account"), now);
+        if (p && is_known(p, now) && is_first(sources, i))
+            add_budget(t, s, p, "(without one)", now);
     }
     return table_print_block(t);
 }

@@ -4,6 +4,7 @@ import json
 import signal
 
 import pytest
+from commands import Cli
 from hub import OCI_INDEX
 from servers import free_port, later
 from test_budget import NUMBERS, make_image
@@ -94,6 +95,9 @@ def test_what_the_public_has_left_is_shown_beside_the_accounts_budget(shared, hu
     assert_served(Client(m.host_port), ["/v2/library/alpha/manifests/1"])
     assert metric(m, "entrepot_budget_public_remaining") == 77
     assert metric(m, "entrepot_budget_remaining") == hub.budget("jo").remaining
+    source = Cli(m).json("status")["sources"][0]
+    assert source["public_budget"]["remaining"] == 77 and source["budget"]["remaining"] == hub.budget("jo").remaining
+    assert "(without one)" in Cli(m)("status")
 
 
 def test_the_account_goes_on_with_what_is_public(shared, hub, image):

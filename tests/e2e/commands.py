@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 
-import pytest
 from servers import SANITIZER, SANITIZER_ENV, binary
 from wire import Client
 
@@ -58,13 +57,6 @@ class Cli:
 
     def json(self, command, *args, **kw):
         return json.loads(self(command, *args, "--json", **kw))
-
-
-@pytest.fixture
-def served(launch):
-    """A mirror that runs, and its commands."""
-    m = launch()
-    return m, Cli(m)
 
 
 def pull(m, img, arch="amd64"):

@@ -14,6 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import images  # noqa: E402
 import pki  # noqa: E402
 import servers  # noqa: E402
+from commands import Cli  # noqa: E402
 from hub import Budget, Hub  # noqa: E402
 from wire import Client  # noqa: E402
 
@@ -277,3 +278,10 @@ def secure(launch, secret):
         m.ops = ops
         return m
     return start
+
+
+@pytest.fixture
+def served(launch):
+    """A mirror that runs, and its commands."""
+    m = launch()
+    return m, Cli(m)

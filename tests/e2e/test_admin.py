@@ -10,7 +10,7 @@ import termios
 import time
 
 import pytest
-from commands import Cli, pull, served  # noqa: F401  (a fixture)
+from commands import Cli, pull
 from servers import SANITIZER, SANITIZER_ENV, binary, wait_until
 from wire import Client
 

@@ -1,6 +1,6 @@
 """Why an image is served as it is, or is not."""
 
-from commands import Cli, pull, served  # noqa: F401  (a fixture)
+from commands import Cli, pull
 from servers import later, wait_until
 from wire import Client
 

@@ -4,7 +4,7 @@ import os
 import signal
 
 import pytest
-from commands import Cli, pull, served  # noqa: F401  (a fixture)
+from commands import Cli, pull
 from servers import wait_until
 from wire import Client
 

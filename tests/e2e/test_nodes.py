@@ -12,7 +12,7 @@ import tomllib
 import clients
 import pytest
 import yaml
-from servers import SANITIZER, SANITIZER_ENV, Containerd, Line, binary, free_port, scratch, wait_until
+from servers import ROOT, SANITIZER, SANITIZER_ENV, Containerd, Line, binary, free_port, scratch, wait_until
 
 WRITTEN = "# Written by entrepot"
 
@@ -222,8 +222,7 @@ def test_podman_and_skopeo_pull_by_what_is_written(mirror, image, kind):
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_what_is_printed_is_toml_yaml_and_json(tls):
-    root = binary().parents[1]
-    mirror = ["--mirror", "https://mirror.example:5443", "--ca", root / "config/example-ca.pem"] if tls else []
+    mirror = ["--mirror", "https://mirror.example:5443", "--ca", ROOT / "config/example-ca.pem"] if tls else []
     def printed(client, *args):
         return entrepot("hosts", "--for", client, *mirror, *args)
     def body(text, path):

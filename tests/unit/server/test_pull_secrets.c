@@ -30,7 +30,8 @@ START_TEST(there_are_none_where_they_are_off_or_clients_log_in_here)
     create(CONFIG_PULL_SECRETS_ALWAYS);
     ck_assert_ptr_null(secrets);
     config.server.auth.rule_count = 0;
-    config.server.auth.htpasswd = (char[]){"file"};
+    static char file[] = "file";
+    config.server.auth.htpasswd = file;
     create(CONFIG_PULL_SECRETS_ALWAYS);
     ck_assert_ptr_null(secrets);
 }

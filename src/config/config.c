@@ -236,6 +236,27 @@ static int fold_certificates(struct reader *reader, struct config *c)
     return e;
 }
 
+/* ------------------------------------------------------------------ tokens */
+
+/* All of it, or nothing. */
+static void check_token(struct reader *reader, const struct config *c)
+{
+    const struct {
+        const char *name, *value;
+    } needed[] = {{"keys", c->server.auth.token.keys},
+                  {"realm", c->server.auth.token.realm},
+                  {"service", c->server.auth.token.service},
+                  {"issuer", c->server.auth.token.issuer}};
+    size_t given = 0;
+    for (size_t i = 0; i < ARRAY_SIZE(needed); i++)
+        given += needed[i].value != NULL;
+    for (size_t i = 0; given > 0 && i < ARRAY_SIZE(needed); i++) {
+        const char *const path[] = {"server", "auth", "token", needed[i].name, NULL};
+        if (!needed[i].value)
+            reader_error(reader, path, "is needed where there are tokens");
+    }
+}
+
 /* ------------------------------------------------------------------ loading */
 
 int config_parse(const char *text, size_t len, const char *name, struct config **ret_config, struct buf *errors)
@@ -256,6 +277,7 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
         check_aliases(reader, c);
         check_seeds(reader, c);
         check_default_registry(reader, c);
+        check_token(reader, c);
         if (r == 0)
             r = fold_certificates(reader, c);
     }
@@ -378,6 +400,11 @@ bool config_has_address(const struct config_list *networks, const char *address)
         if (address_is_in(networks->items[i], address))
             return true;
     return false;
+}
+
+bool config_has_logins(const struct config *c)
+{
+    return c->server.auth.htpasswd || c->server.auth.token.keys || c->server.auth.rule_count > 0;
 }
 
 bool config_is_open(const struct config_registry *r, const char *repository)

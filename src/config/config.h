@@ -112,8 +112,13 @@ struct config {
             int64_t hsts_ms; /* 0: no such header */
         } tls;
         struct {
-            char *htpasswd;                 /* or NULL */
-            struct config_auth_rule *rules; /* none, and no htpasswd: everybody may pull */
+            char *htpasswd; /* or NULL */
+            struct {
+                char *keys; /* NULL: no tokens are taken, and the others are NULL but for the audience */
+                char *realm, *service, *issuer, *audience;
+                int64_t leeway_ms;
+            } token;
+            struct config_auth_rule *rules; /* none, and nothing of the above: everybody may pull */
             size_t rule_count;
             int64_t remember_ms;
             unsigned failures; /* a minute and address */
@@ -224,6 +229,8 @@ const char *config_tag_rule(const struct config *c, const char *reference);
 uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system);
 /* Whether one of the networks has the address, which is text. */
 bool config_has_address(const struct config_list *networks, const char *address);
+/* Whether clients have to say here who they are. */
+bool config_has_logins(const struct config *c);
 /* Whether everybody may pull its private content: it matches one of registries.NAME.open. */
 bool config_is_open(const struct config_registry *r, const char *repository);
 

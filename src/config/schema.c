@@ -64,6 +64,12 @@ static int derive_aliases(const struct schema_place *place, struct buf *text)
     return b && b->aliases ? buf_adds(text, b->aliases) : 0;
 }
 
+static int derive_audience(const struct schema_place *place, struct buf *text)
+{
+    const char *service = ((const struct config *)place->root)->server.auth.token.service;
+    return service ? buf_adds(text, service) : 0;
+}
+
 static int derive_allow_private(const struct schema_place *place, struct buf *text)
 {
     const struct config_registry *r = place->object;
@@ -175,6 +181,11 @@ static const char *check_prefix(const char *s)
     return strlen(s) > 128 ? "is too long" : NULL;
 }
 
+static const char *check_quoted(const char *s)
+{
+    return strpbrk(s, "\"\\") ? "must have neither quotes nor backslashes" : NULL;
+}
+
 /* It stands in logs, metrics and status. */
 static const char *check_source_name(const char *s)
 {
@@ -234,6 +245,22 @@ static const char *const pull_secrets[] = {[CONFIG_PULL_SECRETS_TLS] = "tls",
                                            [CONFIG_PULL_SECRETS_OFF] = "off",
                                            NULL};
 
+static const struct schema_item token_items[] = {
+    {"keys", SCHEMA_TEXT, AT(server.auth.token.keys), .restart = true,
+     .doc = "A file with the public keys of the token server: PEM (`PUBLIC KEY`, or `CERTIFICATE`), or a JSON Web Key "
+            "Set. RSA of 2048 bits or more (RS256), EC on P-256 (ES256), Ed25519 (EdDSA). Read again when it changes, "
+            "as `server.auth.htpasswd` is."},
+    {"realm", SCHEMA_TEXT, AT(server.auth.token.realm), .check = address_check_url, .restart = true,
+     .doc = "Where clients get their tokens: the URL of the token server, `https://auth.example/token`."},
+    {"service", SCHEMA_TEXT, AT(server.auth.token.service), .check = check_quoted, .restart = true,
+     .doc = "What the token server calls this mirror."},
+    {"issuer", SCHEMA_TEXT, AT(server.auth.token.issuer), .restart = true, .doc = "What stands in a token's `iss`."},
+    {"audience", SCHEMA_TEXT, AT(server.auth.token.audience), .derive = derive_audience, .derived = "`service`",
+     .restart = true, .doc = "What stands in a token's `aud`, or among what stands there."},
+    {"leeway", SCHEMA_DURATION, AT(server.auth.token.leeway_ms), .min = 0, .max = HOUR, .fallback = "60s",
+     .restart = true, .doc = "By how much the clocks of token server and mirror may differ (`exp`, `nbf`, `iat`)."},
+    {NULL}};
+
 #define AUTH_RULE_AT(field) .offset = offsetof(struct config_auth_rule, field)
 
 static const struct schema_item auth_rule_items[] = {
@@ -253,9 +280,15 @@ static const struct schema_item auth_rule_items[] = {
 
 static const struct schema_item auth_items[] = {
     {"htpasswd", SCHEMA_TEXT, AT(server.auth.htpasswd), .restart = true,
-     .doc = "A file of users, with hashes of their passwords by bcrypt (`htpasswd -B`). With it, or with `rules`, "
-            "clients log in. Read again when it changes; where that is not right, what was there stays, and the log "
+     .doc = "A file of users, with hashes of their passwords by bcrypt (`htpasswd -B`). With it, or with `token` or "
+            "`rules`, clients log in. Read again when it changes; where that is not right, what was there stays, and "
+            "the log "
             "says `event=auth_reload`. Passwords want TLS."},
+    {"token", SCHEMA_SECTION, .items = token_items,
+     .doc =
+         "Tokens of a token server, as the distribution project specifies them: clients without one are told where "
+         "to get it. What its `access` grants (`repository:NAME:pull`) may be pulled, if `rules` do not forbid it to "
+         "the user, its `sub`. NAME is `registry/repository`, or of the default registry the repository alone."},
     {"rules", SCHEMA_LIST, AT(server.auth.rules), .count_offset = offsetof(struct config, server.auth.rule_count),
      .size = sizeof(struct config_auth_rule), .items = auth_rule_items, .max = 1000, .restart = true,
      .derived = "who has logged in may pull everything",

@@ -7,6 +7,8 @@
 #include "server/authorization.h"
 #include "server/file.h"
 #include "server/htpasswd.h"
+#include "server/jwt.h"
+#include "server/jwt_keys.h"
 #include "server/logins.h"
 #include "server/patience.h"
 #include "server/verdicts.h"
@@ -23,32 +25,37 @@
 /* For users that are not there, so that it takes as long to find that out. Of no password that is known. */
 static const char nobody[] = "$2y$10$abcdefghijklmnopqrstuuK1x0FX4oaeDoZzxlM2h9EhU9hYY7a0S";
 
+/* Its file, and what was made of it. */
+struct source {
+    const char *file; /* NULL: there is none */
+    size_t max;
+    int (*take)(struct auth *a, const struct buf *text, struct buf *why);
+
+    /* of auth_reload() */
+    struct file_mark seen;
+    bool bad;
+};
+
 struct auth {
     /* set at create */
     const struct config *config;
     struct logins *logins;
     struct verdicts *verdicts;
     struct patience *patience; /* with failures */
-
-    /* of auth_reload() */
-    struct file_mark seen;
-    bool bad;
+    struct source users, keys;
 
     pthread_mutex_t lock;
-    struct htpasswd *htpasswd; /* under lock */
+    /* under lock */
+    struct htpasswd *htpasswd;
+    struct jwt_keys *jwt_keys;
 };
 
-/* ------------------------------------------------------------------ the file */
+/* ------------------------------------------------------------------ the files */
 
-static int load(struct auth *a, bool *ret_new, struct buf *why)
+static int take_users(struct auth *a, const struct buf *text, struct buf *why)
 {
-    AUTO(file_finish_secret) struct buf text = BUF_INIT(HTPASSWD_MAX);
     struct htpasswd *h;
-    int r = file_read(a->config->server.auth.htpasswd, &text, why);
-    *ret_new = file_has_changed(&a->seen, r == 0 ? &text : NULL, NULL);
-    if (r < 0 || !*ret_new)
-        return r;
-    r = htpasswd_parse(text.data, text.len, &h, why);
+    int r = htpasswd_parse(text->data, text->len, &h, why);
     if (r < 0)
         return r;
     (void)pthread_mutex_lock(&a->lock);
@@ -59,31 +66,74 @@ static int load(struct auth *a, bool *ret_new, struct buf *why)
     return 0;
 }
 
-void auth_reload(struct auth *a)
+static int take_keys(struct auth *a, const struct buf *text, struct buf *why)
+{
+    struct jwt_keys *k;
+    int r = jwt_keys_create(text->data, text->len, &k, why);
+    if (r < 0)
+        return r;
+    (void)pthread_mutex_lock(&a->lock);
+    struct jwt_keys *old = a->jwt_keys;
+    a->jwt_keys = k;
+    (void)pthread_mutex_unlock(&a->lock);
+    jwt_keys_unref(old);
+    return 0;
+}
+
+static int load(struct auth *a, struct source *s, bool *ret_new, struct buf *why)
+{
+    AUTO(file_finish_secret) struct buf text = BUF_INIT(s->max);
+    int r = file_read(s->file, &text, why);
+    *ret_new = file_has_changed(&s->seen, r == 0 ? &text : NULL, NULL);
+    return r < 0 || !*ret_new ? r : s->take(a, &text, why);
+}
+
+static void reload(struct auth *a, struct source *s)
 {
     AUTO_BUF struct buf why = BUF_INIT(4 * KIB);
-    const char *file = a->config->server.auth.htpasswd;
     bool is_new;
-    int r = file ? load(a, &is_new, &why) : 0;
-    if (!file || !is_new)
+    int r = s->file ? load(a, s, &is_new, &why) : 0;
+    if (!s->file || !is_new)
         return;
+    s->bad = r < 0;
     if (r < 0)
-        log_event(LOG_ERROR, "auth_reload", LOG_S("file", file), LOG_S("result", "failed, the old one stays"),
+        log_event(LOG_ERROR, "auth_reload", LOG_S("file", s->file), LOG_S("result", "failed, the old one stays"),
                   LOG_S("error", why.len ? why.data : strerror(-r)));
     else
-        log_event(LOG_INFO, "auth_reload", LOG_S("file", file), LOG_S("result", "done"));
-    metrics_set(METRIC_AUTH_RELOAD_SUCCESS, r == 0, NO_LABELS);
+        log_event(LOG_INFO, "auth_reload", LOG_S("file", s->file), LOG_S("result", "done"));
+}
+
+void auth_reload(struct auth *a)
+{
+    reload(a, &a->users);
+    reload(a, &a->keys);
+    if (a->users.file || a->keys.file)
+        metrics_set(METRIC_AUTH_RELOAD_SUCCESS, !a->users.bad && !a->keys.bad, NO_LABELS);
+}
+
+static int load_first(struct auth *a, struct source *s, struct buf *error)
+{
+    AUTO_BUF struct buf why = BUF_INIT(4 * KIB);
+    bool is_new;
+    int r = s->file ? load(a, s, &is_new, &why) : 0;
+    if (r < 0 && buf_addf(error, "%s: %s", s->file, why.len ? why.data : strerror(-r)) < 0)
+        return -ENOMEM;
+    if (s->file)
+        metrics_set(METRIC_AUTH_RELOAD_SUCCESS, 1, NO_LABELS);
+    return r;
 }
 
 int auth_create(const struct config *config, struct auth **ret_auth, struct buf *error)
 {
     *ret_auth = NULL;
-    if (!config->server.auth.htpasswd && config->server.auth.rule_count == 0)
+    if (!config_has_logins(config))
         return 0;
     AUTO(auto_auth_destroy) struct auth *a = calloc(1, sizeof(*a));
     if (!a)
         return -ENOMEM;
     a->config = config;
+    a->users = (struct source){.file = config->server.auth.htpasswd, .max = HTPASSWD_MAX, .take = take_users};
+    a->keys = (struct source){.file = config->server.auth.token.keys, .max = JWT_KEYS_TEXT_MAX, .take = take_keys};
     (void)pthread_mutex_init(&a->lock, NULL);
     const unsigned failures = config->server.auth.failures;
     int r = verdicts_create(&a->verdicts);
@@ -91,14 +141,10 @@ int auth_create(const struct config *config, struct auth **ret_auth, struct buf 
         r = patience_create(failures, CLOCK_MINUTE, failures, &a->patience);
     if (r == 0)
         r = logins_create(&a->logins);
-    if (r == 0 && config->server.auth.htpasswd) {
-        AUTO_BUF struct buf why = BUF_INIT(4 * KIB);
-        bool is_new;
-        r = load(a, &is_new, &why);
-        if (r < 0 && buf_addf(error, "%s: %s", config->server.auth.htpasswd, why.len ? why.data : strerror(-r)) < 0)
-            r = -ENOMEM;
-        metrics_set(METRIC_AUTH_RELOAD_SUCCESS, 1, NO_LABELS);
-    }
+    if (r == 0)
+        r = load_first(a, &a->users, error);
+    if (r == 0)
+        r = load_first(a, &a->keys, error);
     if (r == 0)
         *ret_auth = TAKE_PTR(a);
     return r;
@@ -117,6 +163,7 @@ void auth_destroy(struct auth *a)
     patience_destroy(a->patience);
     verdicts_destroy(a->verdicts);
     htpasswd_destroy(a->htpasswd);
+    jwt_keys_unref(a->jwt_keys);
     (void)pthread_mutex_destroy(&a->lock);
     free(a);
 }
@@ -178,6 +225,45 @@ static enum auth_verdict check_password(struct auth *a, const struct authorizati
     return conclude(given->user, good, identity);
 }
 
+/* It is written to the log. */
+static bool is_user(const char *s)
+{
+    for (const char *p = s; *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7f)
+            return false;
+    return strlen(s) < AUTH_USER_MAX;
+}
+
+/* There is nothing to guess here, so that failures are not counted: a token that has expired is everyday life. */
+static enum auth_verdict check_token(struct auth *a, const char *text, struct identity *identity)
+{
+    const struct jwt_terms terms = {
+        .issuer = a->config->server.auth.token.issuer,
+        .audience = a->config->server.auth.token.audience,
+        .now_ms = clock_real_ms(),
+        .leeway_ms = a->config->server.auth.token.leeway_ms,
+    };
+    AUTO(auto_jwt_destroy) struct jwt *token = NULL;
+    int r = jwt_create(text, &token);
+    if (r == -ENOMEM)
+        return AUTH_BUSY;
+    identity->flaw = "this is no token";
+    if (r == 0) {
+        (void)pthread_mutex_lock(&a->lock);
+        AUTO(auto_jwt_keys_unref) struct jwt_keys *keys = jwt_keys_ref(a->jwt_keys);
+        (void)pthread_mutex_unlock(&a->lock);
+        identity->flaw = jwt_find_flaw(token, keys, &terms);
+    }
+    if (!identity->flaw && !is_user(jwt_subject(token)))
+        identity->flaw = "the token's subject is no name";
+    if (!identity->flaw) {
+        (void)snprintf(identity->user, sizeof(identity->user), "%s", jwt_subject(token));
+        identity->token = TAKE_PTR(token);
+    }
+    metrics_add(METRIC_AUTH_LOGINS, 1, LABELS(identity->flaw ? "wrong" : "good"));
+    return identity->flaw ? AUTH_WRONG : AUTH_KNOWN;
+}
+
 enum auth_verdict auth_identify(struct auth *a, const char *authorization, const char *address,
                                 const struct mirror_waiter *waiter, struct identity *identity)
 {
@@ -192,6 +278,9 @@ enum auth_verdict auth_identify(struct auth *a, const char *authorization, const
             return check_password(a, &given, address, waiter, identity);
         break;
     case AUTHORIZATION_BEARER:
+        if (a->keys.file)
+            return check_token(a, given.token, identity);
+        break;
     case AUTHORIZATION_OTHER:
         break;
     }
@@ -201,6 +290,7 @@ enum auth_verdict auth_identify(struct auth *a, const char *authorization, const
 void identity_finish(struct identity *identity)
 {
     login_close(TAKE_PTR(identity->login));
+    jwt_destroy(TAKE_PTR(identity->token));
 }
 
 /* ------------------------------------------------------------------ what he may do */
@@ -213,25 +303,72 @@ static bool matches(const struct config_list *patterns, const char *text)
     return false;
 }
 
-static bool is_about(const struct config_auth_rule *rule, const struct identity *identity)
+#define NAME_MAX_FULL (256 + LIMIT_NAME + 2)
+
+static void full_name(const char *registry, const char *repository, char name[NAME_MAX_FULL])
 {
-    return rule->anonymous || (*identity->user && matches(&rule->users, identity->user)) ||
-           (*identity->certificate && matches(&rule->certificates, identity->certificate));
+    (void)snprintf(name, NAME_MAX_FULL, "%s/%s", registry, repository);
+}
+
+static bool is_default(const struct auth *a, const char *registry)
+{
+    return a->config->default_registry && strcmp(a->config->default_registry->name, registry) == 0;
+}
+
+/* Clients make a token's scope of the path that they ask for, which does not say the registry. So a name without one is
+ * of the default registry, and of no other. */
+bool auth_token_lacks(const struct auth *a, const struct identity *identity, const char *registry,
+                      const char *repository)
+{
+    char name[NAME_MAX_FULL];
+    if (!identity->token)
+        return false;
+    full_name(registry, repository, name);
+    return !jwt_grants(identity->token, name, "pull") &&
+           !(is_default(a, registry) && jwt_grants(identity->token, repository, "pull"));
+}
+
+static bool is_about(const struct config_auth_rule *rule, const char *user, const char *certificate)
+{
+    return rule->anonymous || (*user && matches(&rule->users, user)) ||
+           (*certificate && matches(&rule->certificates, certificate));
 }
 
 bool auth_allows(const struct auth *a, const struct identity *identity, const char *registry, const char *repository,
                  bool *ret_private)
 {
-    char name[256 + LIMIT_NAME + 2];
+    char name[NAME_MAX_FULL];
     bool allowed = false, private = false;
-    (void)snprintf(name, sizeof(name), "%s/%s", registry, repository);
+    const bool lacks = auth_token_lacks(a, identity, registry, repository);
+    full_name(registry, repository, name);
     for (size_t i = 0; i < a->config->server.auth.rule_count; i++) {
         const struct config_auth_rule *rule = &a->config->server.auth.rules[i];
-        if (!is_about(rule, identity) || !matches(&rule->repositories, name))
+        if (!is_about(rule, lacks ? "" : identity->user, identity->certificate) || !matches(&rule->repositories, name))
             continue;
         allowed = true;
         private = private || rule->private;
     }
     *ret_private = private;
-    return allowed || (a->config->server.auth.rule_count == 0 && *identity->user);
+    return allowed || (a->config->server.auth.rule_count == 0 && !lacks && (*identity->user || identity->token));
+}
+
+int auth_challenge(const struct auth *a, const struct identity *identity, const char *registry, const char *repository,
+                   struct buf *value)
+{
+    if (!a->keys.file)
+        return 0;
+    int r = buf_addf(value, "Bearer realm=\"%s\",service=\"%s\"", a->config->server.auth.token.realm,
+                     a->config->server.auth.token.service);
+    if (r == 0 && repository)
+        r = is_default(a, registry) || !*registry
+                ? buf_addf(value, ",scope=\"repository:%s:pull\"", repository)
+                : buf_addf(value, ",scope=\"repository:%s/%s:pull\"", registry, repository);
+    if (r == 0 && (identity->flaw || identity->token))
+        r = buf_addf(value, ",error=\"%s\"", identity->flaw ? "invalid_token" : "insufficient_scope");
+    return r;
+}
+
+bool auth_takes_passwords(const struct auth *a)
+{
+    return a->users.file || !a->keys.file;
 }

@@ -16,14 +16,15 @@
 #include <stddef.h>
 
 struct auth;
+struct jwt;
 struct login;
 
-#define AUTH_USER_MAX 128
+#define AUTH_USER_MAX 128 /* bytes, with the NUL */
 
 enum auth_verdict {
     AUTH_KNOWN,     /* identity->user says who, "" is everybody */
     AUTH_WAITS,     /* suspended: call again after the wake-up */
-    AUTH_WRONG,     /* no such user, or not his password */
+    AUTH_WRONG,     /* no such user, not his password, or a token that is not taken: identity->flaw */
     AUTH_SLOW,      /* failed too often: identity->retry_after_s */
     AUTH_BUSY,      /* too many logins at once, or no memory */
     AUTH_CANCELLED, /* the server stops */
@@ -34,6 +35,8 @@ struct identity {
     const char *certificate; /* common name of a certificate that was shown; "" */
     int retry_after_s;
     struct login *login; /* while the password is checked */
+    struct jwt *token;   /* that was shown and taken; it bounds what the user may */
+    const char *flaw;    /* of one that was not taken, in words; or NULL */
 };
 
 /* *ret_auth is NULL where server.auth asks for nothing. Reads its files; on failure `error` has it in words. `config`
@@ -52,5 +55,14 @@ void identity_finish(struct identity *identity);
 /* Whether some rule lets him pull there; *ret_private: also what only the registry's accounts may see. */
 bool auth_allows(const struct auth *a, const struct identity *identity, const char *registry, const char *repository,
                  bool *ret_private);
+/* Whether he has shown a token, and it is not for that. */
+bool auth_token_lacks(const struct auth *a, const struct identity *identity, const char *registry,
+                      const char *repository);
+/* What clients are told of how to get a token (RFC 6750 §3): a WWW-Authenticate field's value, and
+ * nothing where none are taken. `registry` and `repository` are what it is to be for, or NULL. */
+MUST_CHECK int auth_challenge(const struct auth *a, const struct identity *identity, const char *registry,
+                              const char *repository, struct buf *value);
+/* Whether passwords are taken, so that a Basic challenge makes sense. */
+bool auth_takes_passwords(const struct auth *a);
 
 AUTO_DEFINE(struct auth, auth_destroy);

@@ -21,8 +21,7 @@ int pull_secrets_create(const struct config *config, struct pull_secrets **ret_s
 {
     const unsigned failures = config->server.auth.failures;
     *ret_secrets = NULL;
-    if (config->server.auth.pull_secrets == CONFIG_PULL_SECRETS_OFF || config->server.auth.htpasswd ||
-        config->server.auth.rule_count > 0)
+    if (config->server.auth.pull_secrets == CONFIG_PULL_SECRETS_OFF || config_has_logins(config))
         return 0;
     struct pull_secrets *s = calloc(1, sizeof(*s));
     if (!s)

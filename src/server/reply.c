@@ -15,6 +15,7 @@
 
 #define ERROR_BODY_MAX (8 * KIB)
 #define LINK_MAX (8 * KIB)
+#define CHALLENGE_MAX (16 * KIB)
 /* protocol.md §3.8: a Warning header has at most 4096 bytes. Nothing else of ours is longer. */
 #define HEADER_MAX 4096
 
@@ -238,13 +239,27 @@ enum MHD_Result reply_answer(struct request *r, const struct mirror_answer *a)
     return reply_content(r, a, &ranges);
 }
 
+/* Clients that take the first that they know are sent for a token. */
+static void add_challenges(struct MHD_Response *response, const struct request *r)
+{
+    AUTO_BUF struct buf bearer = BUF_INIT(CHALLENGE_MAX);
+    struct mirror_account account = {0};
+    if (r->session)
+        mirror_account(r->session, &account);
+    if (r->door->auth &&
+        auth_challenge(r->door->auth, &r->identity, account.registry, account.repository, &bearer) == 0)
+        add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, bearer.data);
+    if (!r->door->auth || auth_takes_passwords(r->door->auth))
+        add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"entrepot\", charset=\"UTF-8\"");
+}
+
 enum MHD_Result reply_refusal(struct request *r, const struct route_refusal *refusal)
 {
     struct MHD_Response *response = error_response(r, refusal->code, refusal->message);
     if (response && refusal->status == MHD_HTTP_METHOD_NOT_ALLOWED)
         add_header(response, MHD_HTTP_HEADER_ALLOW, "GET, HEAD");
     if (response && refusal->status == MHD_HTTP_UNAUTHORIZED)
-        add_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Basic realm=\"entrepot\", charset=\"UTF-8\"");
+        add_challenges(response, r);
     if (response && refusal->status == MHD_HTTP_TOO_MANY_REQUESTS)
         add_retry_after(response, r->retry_after_s + r->identity.retry_after_s + r->secret.retry_after_s);
     return queue(r, refusal->status, response);

@@ -184,27 +184,33 @@ static enum auth_verdict identify_user(struct request *r, enum MHD_Result *ret_r
     enum auth_verdict v = auth_identify(r->door->auth, request_header(r, MHD_HTTP_HEADER_AUTHORIZATION),
                                         r->forwarded.address, &waiter, &r->identity);
     r->identified = v == AUTH_KNOWN;
-    if (v != AUTH_KNOWN && v != AUTH_WAITS)
+    if (r->identity.flaw)
+        *ret_result = reply_refusal(r, &(struct route_refusal){401, "UNAUTHORIZED", r->identity.flaw});
+    else if (v != AUTH_KNOWN && v != AUTH_WAITS)
         *ret_result = reply_refusal(r, refusals[v]);
     return v;
 }
 
 static bool is_anonymous(const struct request *r)
 {
-    return !*r->identity.user && !*r->identity.certificate;
+    return !*r->identity.user && !*r->identity.certificate && !r->identity.token;
 }
 
 static const struct route_refusal *check_rules(struct request *r)
 {
     static const struct route_refusal log_in = {401, "UNAUTHORIZED", "log in to pull this"};
     static const struct route_refusal denied = {403, "DENIED", "no rule lets you pull this (server.auth.rules)"};
+    static const struct route_refusal lacks = {401, "UNAUTHORIZED", "the token is not for this"};
     struct mirror_account account;
     bool private;
-    if (!r->door->auth)
+    if (!r->door->auth || r->admitted)
         return NULL;
     mirror_account(r->session, &account);
     if (!auth_allows(r->door->auth, &r->identity, account.registry, account.repository, &private))
-        return is_anonymous(r) ? &log_in : &denied;
+        return is_anonymous(r)                                                                       ? &log_in
+               : auth_token_lacks(r->door->auth, &r->identity, account.registry, account.repository) ? &lacks
+                                                                                                     : &denied;
+    r->admitted = true;
     if (private)
         mirror_admit(r->session);
     return NULL;
@@ -236,13 +242,7 @@ static enum MHD_Result answer(struct request *r)
     if (r->waited && request_abandoned(r))
         return MHD_NO;
     r->waited = false;
-    enum auth_verdict v = identify_user(r, &result);
-    if (v != AUTH_KNOWN)
-        return v == AUTH_WAITS ? MHD_YES : result;
-    /* Clients learn here how to log in, and do not ask again. */
-    if (r->route.kind == ROUTE_PING)
-        return r->door->auth && is_anonymous(r) ? reply_refusal(r, &log_in) : reply_ping(r);
-    if (!r->session) {
+    if (!r->session && r->route.kind != ROUTE_PING) { /* first, since a refusal says what it was about */
         if (r->door->pull_secrets)
             pull_secrets_take(r->door->pull_secrets, request_header(r, MHD_HTTP_HEADER_AUTHORIZATION),
                               r->forwarded.address, r->secure, &r->secret);
@@ -250,10 +250,16 @@ static enum MHD_Result answer(struct request *r)
             r->secret.login = NULL;
         if (open_session(r) < 0)
             return MHD_NO;
-        const struct route_refusal *refusal = check_rules(r);
-        if (refusal)
-            return reply_refusal(r, refusal);
     }
+    enum auth_verdict v = identify_user(r, &result);
+    if (v != AUTH_KNOWN)
+        return v == AUTH_WAITS ? MHD_YES : result;
+    /* Clients learn here how to log in, and do not ask again. */
+    if (r->route.kind == ROUTE_PING)
+        return r->door->auth && is_anonymous(r) ? reply_refusal(r, &log_in) : reply_ping(r);
+    const struct route_refusal *refusal = check_rules(r);
+    if (refusal)
+        return reply_refusal(r, refusal);
     struct mirror_answer a;
     if (mirror_step(r->session, &a) == MIRROR_WAIT)
         return MHD_YES; /* suspended: anything but MHD_YES would be a use after free */
@@ -352,6 +358,7 @@ static void log_request(const struct request *r, enum MHD_RequestTerminationCode
     if (r->forwarded.trusted)
         fields[n++] = LOG_S("proxy", r->connected->address);
     fields[n++] = LOG_S("user", *r->identity.user ? r->identity.user : NULL);
+    fields[n++] = LOG_S("token", r->identity.flaw);
     fields[n++] = LOG_S("method", shorten(r->method, method));
     fields[n++] = LOG_S("object", route_kind_name(r->route.kind));
     if (r->verdict != ROUTE_OK)

@@ -56,6 +56,7 @@ struct request {
 
     struct identity identity;
     bool identified;
+    bool admitted;                  /* by the rules */
     struct pull_secret secret;      /* a client's own account at the upstream */
     struct mirror_session *session; /* NULL until the mirror was asked */
     bool waited;                    /* was suspended since there was progress */

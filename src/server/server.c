@@ -255,7 +255,7 @@ static int watch_files(struct server *s)
 {
     const struct config *config = s->config;
     size_t n = 0;
-    s->watched = calloc(2 * config->server.tls.certificate_count + 2, sizeof(s->watched[0]));
+    s->watched = calloc(2 * config->server.tls.certificate_count + 3, sizeof(s->watched[0]));
     if (!s->watched)
         return -ENOMEM;
     for (size_t i = 0; s->tls && i < config->server.tls.certificate_count; i++) {
@@ -266,6 +266,8 @@ static int watch_files(struct server *s)
         s->watched[n++] = config->server.tls.client_ca;
     if (config->server.auth.htpasswd)
         s->watched[n++] = config->server.auth.htpasswd;
+    if (config->server.auth.token.keys)
+        s->watched[n++] = config->server.auth.token.keys;
     return n > 0 ? watch_create(s->watched, n, LOOK_EVERY, look_at_files, s, &s->watch) : 0;
 }
 

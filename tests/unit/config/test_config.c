@@ -269,6 +269,18 @@ START_TEST(the_certificate_that_is_said_first_comes_before_the_others)
 }
 END_TEST
 
+START_TEST(tokens_are_for_the_service_unless_another_audience_is_said)
+{
+#define TOKEN "keys: k, realm: 'https://a/token', service: s, issuer: i"
+    AUTO(auto_config_destroy) struct config *c = parse("server: {auth: {token: {" TOKEN "}}}");
+    AUTO(auto_config_destroy) struct config *other = parse("server: {auth: {token: {" TOKEN ", audience: o}}}");
+    AUTO(auto_config_destroy) struct config *none = parse("");
+    ck_assert_str_eq(c->server.auth.token.audience, "s");
+    ck_assert_str_eq(other->server.auth.token.audience, "o");
+    ck_assert(config_has_logins(c) && !config_has_logins(none) && !none->server.auth.token.audience);
+}
+END_TEST
+
 START_TEST(what_everybody_may_pull_is_said_by_patterns)
 {
     AUTO(auto_config_destroy) struct config *c = parse("registries: {a: {open: [company/*, exact]}}");
@@ -297,6 +309,10 @@ static const struct {
     {"server: {tls: {listen: '127.0.0.1:1'}}\n",
      "c.yaml:1:24: server.tls.listen: needs server.tls.certificate and server.tls.key\n"},
     {"server: {tls: {certificate: a}}\n", "c.yaml:1:29: server.tls.certificate: needs server.tls.key\n"},
+    {"server: {auth: {token: {keys: k, realm: 'http://a/', issuer: i}}}\n",
+     "c.yaml:1:25: server.auth.token.service: is needed where there are tokens\n"},
+    {"server: {auth: {token: {service: 'a\"b'}}}\n",
+     "c.yaml:1:34: server.auth.token.service: must have neither quotes nor backslashes\n"},
     {"server: {tls: {key: a}}\n", "c.yaml:1:21: server.tls.key: needs server.tls.certificate\n"},
     {"server: {tls: {certificates: [{key: a}]}}\n",
      "c.yaml:1:32: server.tls.certificates[0].certificate: is missing: a text must be given\n"},
@@ -574,6 +590,7 @@ int main(void)
     tcase_add_test(t, a_registry_without_sources_is_its_own);
     tcase_add_test(t, a_source_has_what_its_registry_has_unless_it_says_otherwise);
     tcase_add_test(t, the_certificate_that_is_said_first_comes_before_the_others);
+    tcase_add_test(t, tokens_are_for_the_service_unless_another_audience_is_said);
     tcase_add_test(t, what_everybody_may_pull_is_said_by_patterns);
     tcase_add_test(t, credentials_that_are_not_there_yet_are_no_error);
     tcase_add_loop_test(t, what_does_not_fit_together_is_refused_with_its_place, 0, ARRAY_SIZE(wrongs));

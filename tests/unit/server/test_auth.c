@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "folder.h"
+#include "token.h"
 
 #include <check.h>
 #include <errno.h>
@@ -19,6 +20,7 @@
 static char file[256];
 static struct config config;
 static struct auth *auth;
+static struct token_key key;
 
 /* A request that is suspended and woken, in place of libmicrohttpd's. */
 static struct {
@@ -83,6 +85,8 @@ static void teardown(void)
 {
     auth_destroy(auth);
     folder_remove();
+    if (key.key)
+        token_key_finish(&key);
 }
 
 /* ------------------------------------------------------------------ who */
@@ -253,6 +257,162 @@ START_TEST(without_rules_who_has_logged_in_may_pull_what_is_public)
 }
 END_TEST
 
+/* ------------------------------------------------------------------ tokens */
+
+static char keys[256];
+static struct config_registry docker = {.name = (char[]){"docker.io"}};
+
+#define GRANTS(name) "\"access\":[{\"type\":\"repository\",\"name\":\"" name "\",\"actions\":[\"pull\"]}]"
+#define CLAIMS "\"iss\":\"issuer\",\"aud\":\"mirror\",\"exp\":99999999999"
+
+/* "Bearer …" of the claims, which the caller frees. */
+static char *bearer(const char *claims)
+{
+    char *token = token_sign(&key, "{\"alg\":\"EdDSA\"}", claims), *value;
+    ck_assert_int_ge(asprintf(&value, "Bearer %s", token), 0);
+    free(token);
+    return value;
+}
+
+static void create_for_tokens(void)
+{
+    static char realm[] = "https://auth.example/token", service[] = "mirror", issuer[] = "issuer";
+    token_key_create(&key, TOKEN_ED25519);
+    (void)snprintf(keys, sizeof(keys), "%s", folder_path("keys"));
+    folder_put("keys", key.pem);
+    config.server.auth.htpasswd = NULL;
+    config.server.auth.token.keys = keys;
+    config.server.auth.token.realm = realm;
+    config.server.auth.token.service = config.server.auth.token.audience = service;
+    config.server.auth.token.issuer = issuer;
+    config.default_registry = &docker;
+    create();
+}
+
+static enum auth_verdict show(const char *claims, struct identity *identity)
+{
+    AUTO_FREE char *authorization = bearer(claims);
+    *identity = (struct identity){.certificate = ""};
+    return auth_identify(auth, authorization, HOME, &waiter, identity);
+}
+
+static const struct {
+    const char *granted, *registry, *repository;
+    bool allowed;
+} scopes[] = {
+    {"{" CLAIMS "," GRANTS("a/b") "}", "docker.io", "a/b", true},
+    {"{" CLAIMS "," GRANTS("docker.io/a/b") "}", "docker.io", "a/b", true},
+    {"{" CLAIMS "," GRANTS("quay.io/a/b") "}", "quay.io", "a/b", true},
+    {"{" CLAIMS "," GRANTS("a/b") "}", "quay.io", "a/b", false},
+    {"{" CLAIMS "," GRANTS("quay.io/a/b") "}", "docker.io", "a/b", false},
+    {"{" CLAIMS "," GRANTS("a/b") "}", "docker.io", "a/c", false},
+    {"{" CLAIMS "}", "docker.io", "a/b", false},
+};
+
+START_TEST(a_token_is_for_what_it_grants_and_a_name_without_registry_for_the_default_one)
+{
+    struct identity i;
+    bool private;
+    create_for_tokens();
+    ck_assert_int_eq(show(scopes[_i].granted, &i), AUTH_KNOWN);
+    ck_assert(auth_allows(auth, &i, scopes[_i].registry, scopes[_i].repository, &private) == scopes[_i].allowed);
+    ck_assert(auth_token_lacks(auth, &i, scopes[_i].registry, scopes[_i].repository) != scopes[_i].allowed);
+    ck_assert(!private);
+    identity_finish(&i);
+}
+END_TEST
+
+START_TEST(rules_bound_a_token_and_a_token_bounds_rules)
+{
+    struct config_auth_rule rules[] = {
+        {.anonymous = true, .repositories = LIST(T("docker.io/open/*"))},
+        {.users = LIST(T("jo")), .repositories = LIST(T("docker.io/a/*")), .private = true},
+    };
+    struct identity i;
+    bool private;
+    config.server.auth.rules = rules;
+    config.server.auth.rule_count = ARRAY_SIZE(rules);
+    create_for_tokens();
+    ck_assert_int_eq(show("{" CLAIMS ",\"sub\":\"jo\"," GRANTS("a/b") "}", &i), AUTH_KNOWN);
+    ck_assert_str_eq(i.user, "jo");
+    ck_assert(auth_allows(auth, &i, "docker.io", "a/b", &private) && private);
+    ck_assert(!auth_allows(auth, &i, "docker.io", "a/c", &private) && !private);
+    ck_assert(auth_allows(auth, &i, "docker.io", "open/c", &private) && !private);
+    identity_finish(&i);
+    ck_assert_int_eq(show("{" CLAIMS ",\"sub\":\"al\"," GRANTS("a/b") "}", &i), AUTH_KNOWN);
+    ck_assert(!auth_allows(auth, &i, "docker.io", "a/b", &private));
+    ck_assert(!auth_token_lacks(auth, &i, "docker.io", "a/b"));
+    identity_finish(&i);
+}
+END_TEST
+
+static const struct {
+    const char *claims, *flaw;
+} refused[] = {
+    {"{\"iss\":\"issuer\",\"aud\":\"mirror\",\"exp\":1}", "the token has expired"},
+    {"{" CLAIMS ",\"sub\":\"j\\no\"}", "the token's subject is no name"},
+    {"{" CLAIMS ",\"sub\":\"0123456789012345678901234567890123456789012345678901234567890123456789"
+     "0123456789012345678901234567890123456789012345678901234567\"}",
+     "the token's subject is no name"},
+    {"no claims", "this is no token"},
+};
+
+START_TEST(a_token_that_is_not_taken_has_a_flaw)
+{
+    struct identity i;
+    create_for_tokens();
+    for (int turn = 0; turn < 20; turn++) /* never AUTH_SLOW */
+        ck_assert_int_eq(show(refused[_i].claims, &i), AUTH_WRONG);
+    ck_assert_str_eq(i.flaw, refused[_i].flaw);
+    ck_assert_str_eq(i.user, "");
+    ck_assert_ptr_null(i.token);
+}
+END_TEST
+
+START_TEST(keys_that_change_are_read_again_and_bad_ones_are_not_taken)
+{
+    struct identity i;
+    struct token_key old;
+    create_for_tokens();
+    old = key;
+    token_key_create(&key, TOKEN_ED25519);
+    ck_assert_int_eq(show("{" CLAIMS "}", &i), AUTH_WRONG);
+    folder_put("keys", key.pem);
+    auth_reload(auth);
+    folder_put("keys", "none\n");
+    for (int turn = 0; turn < 2; turn++) {
+        auth_reload(auth);
+        ck_assert_int_eq(metrics_value(METRIC_AUTH_RELOAD_SUCCESS, NO_LABELS), 0);
+        ck_assert_int_eq(show("{" CLAIMS "}", &i), AUTH_KNOWN);
+        identity_finish(&i);
+    }
+    token_key_finish(&old);
+}
+END_TEST
+
+START_TEST(a_challenge_says_where_tokens_are_and_what_for)
+{
+    struct identity i = {.certificate = ""};
+    AUTO_BUF struct buf value = BUF_INIT(1024);
+    create_for_tokens();
+    ck_assert(!auth_takes_passwords(auth));
+    ck_assert_int_eq(auth_challenge(auth, &i, NULL, NULL, &value), 0);
+    ck_assert_str_eq(value.data, "Bearer realm=\"https://auth.example/token\",service=\"mirror\"");
+    buf_reset(&value);
+    ck_assert_int_eq(auth_challenge(auth, &i, "quay.io", "a/b", &value), 0);
+    ck_assert(strstr(value.data, ",scope=\"repository:quay.io/a/b:pull\""));
+    buf_reset(&value);
+    ck_assert_int_eq(show("{" CLAIMS "}", &i), AUTH_KNOWN);
+    ck_assert_int_eq(auth_challenge(auth, &i, "docker.io", "a/b", &value), 0);
+    ck_assert(strstr(value.data, ",scope=\"repository:a/b:pull\",error=\"insufficient_scope\""));
+    identity_finish(&i);
+    buf_reset(&value);
+    ck_assert_int_eq(show("no claims", &i), AUTH_WRONG);
+    ck_assert_int_eq(auth_challenge(auth, &i, NULL, NULL, &value), 0);
+    ck_assert(strstr(value.data, ",error=\"invalid_token\""));
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("auth");
@@ -268,6 +428,12 @@ int main(void)
     tcase_add_test(t, after_the_cut_nobody_waits);
     tcase_add_test(t, who_leaves_while_his_password_is_checked_is_forgotten);
     tcase_add_test(t, without_rules_who_has_logged_in_may_pull_what_is_public);
+    tcase_add_loop_test(t, a_token_is_for_what_it_grants_and_a_name_without_registry_for_the_default_one, 0,
+                        ARRAY_SIZE(scopes));
+    tcase_add_test(t, rules_bound_a_token_and_a_token_bounds_rules);
+    tcase_add_loop_test(t, a_token_that_is_not_taken_has_a_flaw, 0, ARRAY_SIZE(refused));
+    tcase_add_test(t, keys_that_change_are_read_again_and_bad_ones_are_not_taken);
+    tcase_add_test(t, a_challenge_says_where_tokens_are_and_what_for);
     Suite *s = suite_create("auth");
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -39,6 +39,9 @@ static const struct family families[] = {
     [METRIC_CONNECTIONS_REFUSED] = {"entrepot_connections_refused_total", COUNTER,
                                     .help = "Connections of clients that had as many as they may: "
                                             "server.limits.connections_per_client."},
+    [METRIC_CONNECTIONS_SLOW] = {"entrepot_connections_slow_total", COUNTER, .labels = {"reason"},
+                                 .help = "Connections that were ended since the client was too slow: `header` "
+                                         "(server.limits.header_timeout) or `rate` (server.limits.min_rate)."},
     [METRIC_TLS_EXPIRY] = {"entrepot_tls_certificate_expiry_timestamp_seconds", GAUGE, SECONDS,
                            .labels = {"certificate"},
                            .help = "When the certificate that is shown to clients expires, since 1970, by its file."},

@@ -23,6 +23,7 @@ enum metric {
     METRIC_CONNECTIONS,          /* none */
     METRIC_CONNECTIONS_LIMIT,    /* none */
     METRIC_CONNECTIONS_REFUSED,  /* none */
+    METRIC_CONNECTIONS_SLOW,     /* reason */
     METRIC_TLS_EXPIRY,           /* certificate */
     METRIC_TLS_RELOAD_SUCCESS,   /* none */
     METRIC_AUTH_RELOAD_SUCCESS,  /* none */

@@ -130,6 +130,9 @@ struct config {
             unsigned requests_per_second; /* of one address; 0: any number */
             unsigned request_burst;
             unsigned connections_per_client; /* 0: any number */
+            int64_t header_timeout_ms;
+            uint64_t min_rate; /* bytes a second; 0: none */
+            int64_t min_rate_over_ms;
         } limits;
         struct config_list trusted_proxies; /* "10.0.0.0/8", "fd00::/8", "192.0.2.1" */
         unsigned threads;

@@ -325,6 +325,17 @@ static const struct schema_item limits_items[] = {
      .fallback = "0", .restart = true,
      .doc = "Connections of one address at once; what is more is closed at once. Trusted proxies are not counted. 0: "
             "as many as `max_connections` allows."},
+    {"header_timeout", SCHEMA_DURATION, AT(server.limits.header_timeout_ms), .min = CLOCK_SECOND, .max = HOUR,
+     .fallback = "30s", .restart = true,
+     .doc = "From the first byte of a request to the end of its head; over TLS, the handshake and the first request "
+            "together. Then the connection ends."},
+    {"min_rate", SCHEMA_SIZE, AT(server.limits.min_rate), .min = 0, .max = INT64_MAX, .fallback = "1KiB",
+     .restart = true,
+     .doc =
+         "Bytes a second that a client has to take of an answer, while there are some for it; who takes less is cut "
+         "off. A wait for the upstream is not the client's. 0: any client may be as slow as `idle_timeout` lets it."},
+    {"min_rate_over", SCHEMA_DURATION, AT(server.limits.min_rate_over_ms), .min = CLOCK_SECOND, .max = HOUR,
+     .fallback = "2m", .restart = true, .doc = "The time over which `min_rate` is the average."},
     {NULL}};
 
 static const struct schema_item server_items[] = {
@@ -335,7 +346,7 @@ static const struct schema_item server_items[] = {
     {"tls", SCHEMA_SECTION, .items = tls_items, .doc = "The same, encrypted."},
     {"auth", SCHEMA_SECTION, .items = auth_items, .doc = "Who may pull. Everybody who reaches it, by default."},
     {"limits", SCHEMA_SECTION, .items = limits_items,
-     .doc = "What one client may do. None of it is limited by default."},
+     .doc = "What one client may do. Their number is not limited by default."},
     {"trusted_proxies", SCHEMA_TEXTS, AT(server.trusted_proxies), .max = 64, .check = address_check_network,
      .restart = true,
      .doc = "Addresses and networks (`10.0.0.0/8`) of proxies and tunnels before this mirror. Theirs are the only "

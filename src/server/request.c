@@ -280,6 +280,8 @@ enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, con
         r->parsed = true;
         r->path = path;
         r->method = method;
+        if (r->connected)
+            headway_answering(&r->connected->headway);
         identify(r);
         count_against_limit(r);
         r->verdict = route_parse(method, r->target, &r->route);
@@ -401,6 +403,8 @@ void request_completed(void *cls, struct MHD_Connection *connection, void **cont
     identity_finish(&r->identity);
     mirror_close(r->session);
     multipart_destroy(r->parts);
+    if (r->parsed && r->connected)
+        headway_answered(&r->connected->headway);
     struct door *door = r->door;
     if (r->streamed)
         door->streams--;

@@ -40,7 +40,7 @@ struct request {
     /* set at create */
     struct door *door;
     struct MHD_Connection *connection;
-    const struct client *connected; /* the other end of the connection; NULL: no memory was left for it */
+    struct client *connected; /* the other end of the connection; NULL: no memory was left for it */
     uint32_t id;
     int64_t began_us;
 

@@ -9,6 +9,7 @@
 #include "server/client.h"
 #include "server/crowd.h"
 #include "server/door.h"
+#include "server/headway.h"
 #include "server/listener.h"
 #include "server/patience.h"
 #include "server/pull_secrets.h"
@@ -68,6 +69,7 @@ struct server {
     struct door door;
     struct tls *tls;
     struct crowd *crowd; /* NULL: connections are not counted by client */
+    struct headway_watch *headway;
     struct watch *watch;
     const char **watched; /* the names of the files */
     struct pool pools[POOLS];
@@ -111,7 +113,7 @@ static void notify_connection(void *cls, struct MHD_Connection *connection, void
 {
     struct worker *w = cls;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        *context = client_create(connection, w->pool->tls);
+        *context = client_create(connection, w->pool->tls, w->pool->server->headway);
         return;
     }
     drain_socket(connection);
@@ -287,6 +289,7 @@ static void destroy(struct server *s)
         stop_pool(&s->pools[i]);
     auth_destroy(s->door.auth);
     pull_secrets_destroy(s->door.pull_secrets);
+    headway_watch_destroy(s->headway);
     patience_destroy(s->door.requests);
     crowd_destroy(s->crowd);
     tls_destroy(s->tls);
@@ -298,7 +301,14 @@ static void destroy(struct server *s)
 static int start(struct server *s, struct buf *error)
 {
     const struct config *config = s->config;
+    const struct headway_terms terms = {
+        .header_ms = config->server.limits.header_timeout_ms,
+        .min_rate = config->server.limits.min_rate,
+        .over_ms = config->server.limits.min_rate_over_ms,
+    };
     int r = auth_create(config, &s->door.auth, error);
+    if (r == 0)
+        r = headway_watch_create(&terms, &s->headway);
     if (r == 0)
         r = pull_secrets_create(config, &s->door.pull_secrets);
     if (r == 0 && config->server.limits.requests_per_second > 0)

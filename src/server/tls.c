@@ -12,6 +12,7 @@
 
 #define FILE_MAX (1 * MIB)
 #define HOST_MAX 256
+#define TICKETS_S 3600 /* so long a session can be resumed; GnuTLS changes their keys as often */
 
 /* What one or two files have been made into. */
 struct slot {
@@ -24,7 +25,8 @@ struct slot {
 
 struct tls {
     /* set at create */
-    bool required; /* clients must show a certificate */
+    bool required;          /* clients must show a certificate */
+    gnutls_datum_t tickets; /* from which GnuTLS makes the keys of tickets; it never leaves memory */
     size_t count;
 
     pthread_mutex_t lock;
@@ -91,6 +93,8 @@ int tls_create(const struct config *config, struct tls **ret_tls, struct buf *er
     if (!t)
         return -ENOMEM;
     (void)pthread_mutex_init(&t->lock, NULL);
+    if (gnutls_session_ticket_key_generate(&t->tickets) < 0)
+        return -ENOMEM;
     t->required = config->server.tls.client_certificates == CONFIG_CLIENTS_REQUIRED;
     t->trust.file = config->server.tls.client_ca;
     for (; t->count < count; t->count++) {
@@ -120,6 +124,9 @@ void tls_destroy(struct tls *t)
     for (size_t i = 0; i < t->count; i++)
         tls_pair_unref(t->pairs[i].pair);
     tls_trust_unref(t->trust.trust);
+    if (t->tickets.data)
+        explicit_bzero(t->tickets.data, t->tickets.size);
+    gnutls_free(t->tickets.data);
     (void)pthread_mutex_destroy(&t->lock);
     free(t);
 }
@@ -181,8 +188,13 @@ void tls_begin(struct tls *t, gnutls_session_t session, struct tls_peer *peer)
     gnutls_session_set_ptr(session, peer);
     /* Whoever offers others as well is told that this is the one; without memory he has to know. */
     (void)gnutls_alpn_set_protocols(session, &protocol, 1, 0);
-    if (!t->trust.file)
+    if (!t->trust.file) {
+        /* Where clients show certificates, each of their connections is looked at anew, lest one that has been taken
+         * back lives on in a ticket. Without memory there is a whole handshake. */
+        (void)gnutls_session_ticket_enable_server(session, &t->tickets);
+        gnutls_db_set_cache_expiration(session, TICKETS_S);
         return;
+    }
     (void)pthread_mutex_lock(&t->lock);
     peer->trust = tls_trust_ref(t->trust.trust);
     (void)pthread_mutex_unlock(&t->lock);

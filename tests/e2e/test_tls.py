@@ -161,6 +161,26 @@ def test_clients_show_certificates(secure, authority, tmp_path, rule):
             assert r.status == 200
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+@pytest.mark.parametrize("certificates", [False, True])
+def test_a_session_is_resumed_unless_clients_show_certificates(secure, authority, version, certificates):
+    m = secure(tls={"client_ca": str(authority.ca), "client_certificates": "optional"} if certificates else {})
+    c = context(authority)
+    c.minimum_version = c.maximum_version = version
+
+    def ask(session):
+        with c.wrap_socket(socket.create_connection(m.tls, 20), server_hostname="localhost", session=session) as s:
+            s.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert s.recv(100).startswith(b"HTTP/1.1 200")
+            return s.session, s.session_reused
+
+    session, reused = ask(None)
+    assert not reused
+    for _ in range(3):
+        session, reused = ask(session)
+        assert reused != certificates
+
+
 def test_who_leaves_while_he_waits_is_noticed_over_tls_too(secure, authority, hub):
     """He says goodbye before he closes, so that his side is not silent."""
     m, c = secure(), context(authority)

@@ -174,7 +174,10 @@ START_TEST(a_new_certificate_is_for_new_connections)
     ck_assert(was_shown(&old, &one));
     char byte = 0;
     ck_assert_int_eq(gnutls_record_send(old.server.session, "x", 1), 1);
-    ck_assert_int_eq(gnutls_record_recv(old.client.session, &byte, 1), 1);
+    ssize_t got;
+    while ((got = gnutls_record_recv(old.client.session, &byte, 1)) == GNUTLS_E_AGAIN) /* a ticket came first */
+        ;
+    ck_assert_int_eq(got, 1);
     ck_assert_int_eq(byte, 'x');
     end(&old);
     ck_assert_int_eq(metrics_value(METRIC_TLS_EXPIRY, LABELS(files[0])),

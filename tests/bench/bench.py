@@ -75,8 +75,8 @@ def run(options, work):
     kept = str(ROOT / "results" / "bench-image")
     os.makedirs(kept, exist_ok=True)
     bench = measure.Bench(work, kept, binary, options.quick, QUICK_SECONDS if options.quick else FULL_SECONDS)
-    sections = [section(bench) for section in (measure.Cached, measure.Cold, measure.Uplink, measure.Memory,
-                                               measure.Start, measure.FullStart)]
+    sections = [section(bench) for section in (measure.Cached, measure.Encrypted, measure.Cold, measure.Uplink,
+                                               measure.Memory, measure.Start, measure.FullStart)]
     return report.markdown(machine, *sections)
 
 

@@ -1,6 +1,7 @@
 """What is measured, one class a section of the table. Every sample is checked: an answer that is wrong is an error in
 the table and never a fast answer."""
 
+import concurrent.futures
 import json
 import os
 import shutil
@@ -219,6 +220,58 @@ class Cached:
         samples = [s for (i, _, n), c in self.cells.items() if (i, n) == (item, server) for s in c.samples]
         amount = sum(getattr(s, unit) for s in samples)
         return sum(s.cpu for s in samples) / amount if amount else None
+
+
+class Encrypted:
+    """Stored content over TLS: the same certificate and cipher for both, and two processes of curl, which have to decrypt
+    it all: that costs as much as the servers do, so that their CPU says more than the rate."""
+
+    CIPHER = "TLS_AES_128_GCM_SHA256"
+    CONNECTIONS = (1, 16)
+    PROCESSES = 2
+    TRANSFERS = {"1m": 640, "100m": 32}  # of all connections together
+
+    def __init__(self, bench):
+        self.bench = bench
+        self.cells = {}  # (item, connections, server) → Series
+        if bench.binary is None:
+            return
+        self.pair = peers.certificate(bench.work)
+        nginx = peers.tls_nginx(bench.work, bench.image, self.pair).start()
+        processes.empty_directory(os.path.join(bench.work, "entrepot"))
+        mirror = peers.entrepot(bench.work, bench.binary, bench.port, pair=self.pair).start()
+        try:
+            for item in self.TRANSFERS:
+                self.sample(mirror, item, 1, 2)
+            for i in bench.rounds(3):
+                say("cached over TLS, round %d" % (i + 1))
+                for item, transfers in self.TRANSFERS.items():
+                    for connections in self.CONNECTIONS:
+                        for name, server in (("entrepot", mirror), ("nginx", nginx))[::-1 if i % 2 else 1]:
+                            series = self.cells.setdefault((item, connections, name), Series())
+                            series.samples.append(self.sample(server, item, connections, transfers))
+        finally:
+            mirror.stop()
+            nginx.stop()
+
+    def sample(self, server, item, connections, transfers):
+        workers = min(self.PROCESSES, connections)
+        each = transfers // workers
+        url = "https://127.0.0.1:%d%s?[1-%d]" % (server.tls_port, self.bench.image.url_path(item), each)
+        argv = ["curl", "-sS", "--http1.1", "--parallel", "--parallel-immediate", "--parallel-max",
+                str(connections // workers), "--cacert", self.pair[0], "--tlsv1.3", "--tls13-ciphers", self.CIPHER,
+                "-o", "/dev/null", "-w", "%{http_code} %{size_download}\n", url]
+        cpu, begin = server.cpu_seconds(), time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            answers = "".join(pool.map(lambda _: processes.run_bounded(argv, 120), range(workers))).splitlines()
+        good = answers.count("200 %d" % self.bench.image.sizes[item])
+        record = {"wall": time.monotonic() - begin, "bytes": good * self.bench.image.sizes[item], "requests": good,
+                  "first_byte_avg": 0, "connect_errors": 0, "length_errors": 0, "unfinished": 0,
+                  "status_errors": workers * each - good}
+        return Sample(record, server.cpu_seconds() - cpu)
+
+    def get(self, item, connections, server):
+        return self.cells.get((item, connections, server), Series())
 
 
 class Cold:

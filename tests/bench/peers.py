@@ -5,11 +5,12 @@ import pathlib
 import shutil
 import socket
 
-from processes import BenchError, Server
+from processes import BenchError, Server, run_bounded
 
 TOOLS = os.environ.get("ENTREPOT_TOOLS", str(pathlib.Path(__file__).resolve().parents[2] / ".tools"))
 FIRST_PORT = 20001
-NEEDED = {"nginx": "nginx", "docker-registry": "docker-registry", "ip": "iproute2", "cc": "gcc"}
+NEEDED = {"nginx": "nginx", "docker-registry": "docker-registry", "ip": "iproute2", "cc": "gcc", "curl": "curl",
+          "openssl": "openssl"}
 UPLINK_BYTES = 100000000      # bytes/s of each connection to the limited upstream
 TRICKLE_BYTES = 4000000       # the same where 1,000 streams must stay in flight
 
@@ -88,13 +89,44 @@ def nginx(work, name, port, http, workers=2):
     return Server(name, [find("nginx"), "-p", directory, "-e", log, "-c", path], port, log)
 
 
-def static_nginx(work, image, media_type):
-    """nginx with the very files the registry holds; a second port writes an access log, buffered."""
-    root = os.path.join(work, "static", "root")
+def link_files(root, image):
     for name in image.digests:
         path = root + image.url_path(name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.symlink(os.path.abspath(image.file(name)), path)
+    return root
+
+
+def certificate(work):
+    """(certificate, key), for 127.0.0.1, on P-256."""
+    crt, key = os.path.join(work, "tls.crt"), os.path.join(work, "tls.key")
+    run_bounded(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days",
+                 "2", "-subj", "/CN=127.0.0.1", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", crt],
+                30)
+    return crt, key
+
+
+def tls_nginx(work, image, pair):
+    """nginx with the very files the registry holds, over TLS; the first port is without."""
+    root = link_files(os.path.join(work, "static-tls", "root"), image)
+    port, tls_port = free_port(), free_port()
+    http = """    server {
+        listen 127.0.0.1:%d;
+        listen 127.0.0.1:%d ssl reuseport backlog=4096;
+        ssl_certificate %s;
+        ssl_certificate_key %s;
+        ssl_protocols TLSv1.3;
+        root %s;
+%s    }
+""" % (port, tls_port, *map(os.path.abspath, pair), root, PING)
+    server = nginx(work, "static-tls", port, http)
+    server.tls_port = tls_port
+    return server
+
+
+def static_nginx(work, image, media_type):
+    """nginx with the very files the registry holds; a second port writes an access log, buffered."""
+    root = link_files(os.path.join(work, "static", "root"), image)
     ports = free_port(), free_port()
     http = ""
     for port, log in zip(ports, ("off", "%s/static/access.log combined buffer=64k flush=1s" % work)):
@@ -188,15 +220,17 @@ def registry_proxy(work, upstream_port):
     return registry(work, "registry-proxy", os.path.join(work, "registry-proxy", "store"), upstream_port)
 
 
-def entrepot(work, binary, upstream_port, connections=1):
+def entrepot(work, binary, upstream_port, connections=1, pair=None):
     """The mirror. Over one connection a blob is one GET, which the upstream's are held against."""
-    port = free_port()
+    port, tls_port = free_port(), free_port() if pair else None
     directory = os.path.join(work, "entrepot")
     os.makedirs(directory, exist_ok=True)
+    tls = 'tls: {listen: "127.0.0.1:%d", certificate: "%s", key: "%s"}' % (tls_port, *pair) if pair else ""
     text = """version: 1
 server:
   listen: ["127.0.0.1:%d"]
   max_connections: 8192
+  %s
 store:
   path: "%s/store"
 log: { level: info, format: text }
@@ -205,6 +239,8 @@ default_registry: docker.io
 registries:
   docker.io:
     url: "http://127.0.0.1:%d"
-""" % (port, directory, connections, upstream_port)
+""" % (port, tls, directory, connections, upstream_port)
     path = write(os.path.join(directory, "entrepot.yaml"), text)
-    return Server("entrepot", [binary, "serve", "--config", path], port, os.path.join(directory, "log"))
+    server = Server("entrepot", [binary, "serve", "--config", path], port, os.path.join(directory, "log"))
+    server.tls_port = tls_port
+    return server

@@ -147,6 +147,16 @@ def test_an_aim_that_is_missed(what, text):
     assert aims_of(**what)[text].met is False
 
 
+@pytest.mark.parametrize("rate,met", [(0.9, True), (0.89, False)])
+def test_the_aim_over_tls(rate, met):
+    cells = Cells(entrepot=series(bytes=int(rate * 1e9)), nginx=series(bytes=int(1e9)))
+    cells.CONNECTIONS = measure.Encrypted.CONNECTIONS
+    for one in (cells.servers["entrepot"], cells.servers["nginx"]):
+        one.samples[0].cpu = 0.5
+    assert {a.met for a in report.encrypted_aims(cells)} == {met}
+    assert "| 1 MiB | 16 | %.2f | 1.00 | %.2f |" % (rate, rate) in "\n".join(report.encrypted_table(cells))
+
+
 def test_wrong_answers_have_no_rate():
     aim = aims_of(errors=1)["cached 1 MiB, 1 connections, ÷ nginx ≥ 0.90"]
     assert aim.met is False and aim.value == "1 wrong answers"

@@ -125,6 +125,17 @@ int blobstore_content_fd(const struct blobstore_content *c);
 void blobstore_content_close(struct blobstore_content *c); /* accepts NULL */
 AUTO_DEFINE(struct blobstore_content, blobstore_content_close);
 
+/* ------------------------------------------------------------------ sealing */
+
+/* A larger file is not sealed: for as long as it takes nothing is published or removed. */
+#define BLOBSTORE_SEAL_MAX (1ULL << 30)
+
+/* Has the file system refuse, for ever, to give other bytes than those of now (fs-verity), which the caller has just
+ * seen to have the digest. Reads the file, and waits for the disk. 0: it is sealed, by now or before. -EOPNOTSUPP: the
+ * file system cannot. -EBUSY: it is still open for writing; another time. -EFBIG. -EBADMSG: it is not the published
+ * one. */
+MUST_CHECK int blobstore_seal(struct blobstore *store, const struct digest *digest);
+
 /* ------------------------------------------------------------------ packing */
 
 /*

@@ -4,8 +4,8 @@
  * Locks, in the order in which they are taken: `writers_lock` alone; `names` → a transaction of the index; a touch's
  * lock alone; `to_pack_lock` alone. No lock is taken inside a transaction. `names` is held while names of blobs change
  * together with what the index says of them: by every removal from its commit to its unlink, by publish from its
- * look-up to its rename, by a packing from its rename to its unlink, by get only where a file is not the one of its
- * record.
+ * look-up to its rename, by a packing from its rename to its unlink, by a sealing, by get only where a file is not the
+ * one of its record.
  */
 #pragma once
 

@@ -155,6 +155,7 @@ struct config {
         int64_t scrub_interval_ms; /* 0: never */
         uint64_t scrub_rate;       /* bytes a second */
         enum config_compression compression;
+        bool fs_verity; /* the scrub seals what it has found right */
     } store;
     struct {
         struct config_list listen; /* "unix:/path", "127.0.0.1:5002"; none: off */

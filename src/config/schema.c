@@ -421,6 +421,11 @@ static const struct schema_item store_items[] = {
      .doc = "Content that shrinks by an eighth or more (layers that are not compressed, large manifests and lists) is "
             "kept in zstd frames, after it has been stored. It is served as it was, or as `Content-Encoding: zstd` to "
             "a client that asks for that. `off` leaves what is stored as it is."},
+    {"fs_verity", SCHEMA_BOOL, AT(store.fs_verity), .fallback = "false",
+     .doc =
+         "When the scrub has read a file of up to 1 GiB and found it right, have the file system refuse to give other "
+         "bytes than these for as long as the file is there (fs-verity of ext4, btrfs and f2fs; ext4 must have been "
+         "made with `-O verity`). Where it cannot, the log says so once."},
     {NULL}};
 
 static const struct schema_item admin_items[] = {

@@ -43,7 +43,7 @@ struct scrubber {
     /* under lock */
     int64_t interval_ms;
     uint64_t rate;
-    bool is_stirred;
+    bool is_stirred, seals;
     unsigned progress; /* percent */
     /* of the keeper's thread */
     int64_t next_at;    /* monotonic ms: nothing before */
@@ -58,6 +58,7 @@ struct scrubber {
     int64_t began;         /* wall clock, ms */
     struct verified verified[VERIFIED_MAX];
     size_t verified_count;
+    bool cannot_seal;                       /* the file system has said so */
     int64_t written_at;                     /* monotonic ms */
     int64_t round_began_at;                 /* wall clock, ms */
     uint64_t round_blobs, round_bytes, bad; /* of this round */
@@ -125,6 +126,23 @@ static int open_blob(struct scrubber *s, const struct digest *digest)
     return r;
 }
 
+/* What fails at it is no damage: another round tries again. */
+static void seal(struct scrubber *s)
+{
+    char text[DIGEST_TEXT_MAX];
+    (void)pthread_mutex_lock(&s->lock);
+    bool seals = s->seals && !s->cannot_seal;
+    (void)pthread_mutex_unlock(&s->lock);
+    int r = seals ? blobstore_seal(s->store, &s->info.digest) : 0;
+    if (r == -EOPNOTSUPP) {
+        s->cannot_seal = true;
+        log_event(LOG_WARN, "fs_verity", LOG_S("error", "the file system of the store does not have it"));
+    } else if (r < 0 && r != -EBUSY && r != -EFBIG) {
+        log_event(LOG_WARN, "fs_verity", LOG_S("digest", digest_format(&s->info.digest, text)),
+                  LOG_S("error", strerrorname_np(-r)));
+    }
+}
+
 static int end_blob(struct scrubber *s, bool is_read)
 {
     struct digest actual;
@@ -136,6 +154,7 @@ static int end_blob(struct scrubber *s, bool is_read)
     if (is_read && digest_equal(&actual, &s->info.digest)) {
         s->verified[s->verified_count++] = (struct verified){s->info.digest, s->began};
         s->round_blobs++;
+        seal(s);
     } else if (damage_condemn(s->store, &s->info.digest, blobstore_content_fd(s->content), "scrub") == 0) {
         library_forget(s->library, &s->info.digest);
         s->bad++;
@@ -248,6 +267,7 @@ void scrubber_configure(struct scrubber *s, const struct config *config)
     (void)pthread_mutex_lock(&s->lock);
     s->interval_ms = config->store.scrub_interval_ms;
     s->rate = config->store.scrub_rate;
+    s->seals = config->store.fs_verity;
     s->is_stirred = true;
     (void)pthread_mutex_unlock(&s->lock);
 }

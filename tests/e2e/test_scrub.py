@@ -162,3 +162,19 @@ def test_a_round_of_the_scrub_goes_over_everything_and_harms_nothing(launch, hub
     hub.refuse()
     for t, d in zip(targets, img.everything()):
         assert bytes(client.get(t).body) == img.bytes(d)
+
+
+def test_a_file_system_that_cannot_seal_is_told_of_once_and_does_no_harm(launch, hub, blobs, store):
+    m = launch(store={"scrub_interval": "1ms", "scrub_rate": "1GiB", "fs_verity": True})
+    client = Client(m.host_port)
+    for d, data in blobs:
+        assert bytes(client.get(f"/v2/library/x/blobs/{d}").body) == data
+    m.signal(1)
+    m.wait_line(event="scrubbed", blobs=lambda v: v and int(v) >= len(blobs))
+    m.restart()
+    hub.refuse()
+    client = Client(m.host_port)
+    for d, data in blobs:
+        assert bytes(client.get(f"/v2/library/x/blobs/{d}").body) == data
+    assert len(m.find(event="fs_verity")) <= 2, "once a start; none where the file system can"
+    assert not m.find(event="damaged")

@@ -380,7 +380,7 @@ static int end(struct client *client, int64_t id, bool stop, bool json)
 
 static int act_on(const struct command *self, struct client *client, const struct options *o)
 {
-    int64_t id;
+    int64_t id = 0;
     int r = find(self, client, o->watch ? o->watch : o->cancel ? o->cancel : o->forget, &id);
     if (r != STATUS_OK)
         return r;

@@ -169,6 +169,7 @@ def test_a_file_system_that_cannot_seal_is_told_of_once_and_does_no_harm(launch,
     client = Client(m.host_port)
     for d, data in blobs:
         assert bytes(client.get(f"/v2/library/x/blobs/{d}").body) == data
+    servers.wait_until(lambda: all(file_of(store, d).exists() for d, _ in blobs), "everything is published")
     m.signal(1)
     m.wait_line(event="scrubbed", blobs=lambda v: v and int(v) >= len(blobs))
     m.restart()

@@ -6,6 +6,9 @@
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
+#include <unistd.h>
+
+#define READ_PIECE 65536
 
 void buf_finish(struct buf *b)
 {
@@ -58,6 +61,29 @@ int buf_add(struct buf *b, const void *data, size_t len)
     b->len += len;
     b->data[b->len] = '\0';
     return 0;
+}
+
+int buf_read(struct buf *b, int fd)
+{
+    for (;;) {
+        size_t left = b->max - b->len;
+        int r = buf_reserve(b, left < READ_PIECE ? left : READ_PIECE);
+        if (r < 0)
+            return r;
+        b->data[b->len] = '\0';
+        /* Where it is full, one byte more says whether that was the end. */
+        char more;
+        ssize_t n = left == 0 ? read(fd, &more, 1) : read(fd, b->data + b->len, b->cap - 1 - b->len);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return -errno;
+        if (n == 0)
+            return 0;
+        if (left == 0)
+            return -EFBIG;
+        b->len += (size_t)n;
+    }
 }
 
 int buf_adds(struct buf *b, const char *s)

@@ -26,6 +26,9 @@ MUST_CHECK int buf_add(struct buf *b, const void *data, size_t len);
 MUST_CHECK int buf_adds(struct buf *b, const char *s);
 MUST_CHECK int buf_addf(struct buf *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 MUST_CHECK int buf_vaddf(struct buf *b, const char *fmt, va_list ap);
+/* Adds what can be read of `fd` to its end. -EFBIG: there is more than the maximum, up to which it is full then. Or
+ * another negative errno of read(); what came before it is there. */
+MUST_CHECK int buf_read(struct buf *b, int fd);
 /* Shortens it to `len` bytes, which are not more than it has. */
 void buf_cut(struct buf *b, size_t len);
 /* Adds `s` as a JSON string with its quotes. Bytes that are not UTF-8 become U+FFFD. */

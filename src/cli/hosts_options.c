@@ -6,6 +6,7 @@
 #include "config/value.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 
 static const char *const local[] = {"http://127.0.0.1:5000"};
@@ -78,14 +79,8 @@ static int read_config(struct hosts_options *o, const struct command *self)
 /* NULL, or what is wrong; `text` has it all then or is not to be used. */
 static const char *read_authority(const char *file, struct buf *text)
 {
-    AUTO_FCLOSE FILE *f = fopen(file, "re");
-    char piece[4096];
-    size_t n;
-    int r = f ? 0 : -errno;
-    while (r == 0 && (n = fread(piece, 1, sizeof(piece), f)) > 0)
-        r = buf_add(text, piece, n);
-    if (r == 0 && ferror(f))
-        r = -EIO;
+    AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : buf_read(text, fd);
     if (r < 0)
         return strerror(-r);
     return text->len > 0 && strstr(text->data, "-----BEGIN CERTIFICATE-----") ? NULL : "there is no certificate in it";

@@ -48,27 +48,11 @@ static int failed(const struct command *self, const char *what, int error)
     return STATUS_FAILED;
 }
 
-static int read_text(int fd, struct buf *text)
-{
-    for (;;) {
-        int r = buf_reserve(text, 1);
-        size_t room = text->cap > text->len + 1 ? text->cap - text->len - 1 : 0;
-        if (r < 0)
-            return r;
-        ssize_t n = read(fd, text->data + text->len, room);
-        if (n < 0 && errno != EINTR)
-            return -errno;
-        if (n == 0)
-            return 0;
-        text->len += n > 0 ? (size_t)n : 0;
-    }
-}
-
 /* A byte more than the list takes, which then says so. */
 static int read_file(struct inputs *in, const struct command *self, int fd, const char *name)
 {
     AUTO_BUF struct buf text = BUF_INIT(IMAGE_LIST_TEXT_MAX + 1);
-    int r = read_text(fd, &text);
+    int r = buf_read(&text, fd);
     if (r == 0 || r == -EFBIG)
         r = image_list_read(in->list, name, text.data ? text.data : "", text.len);
     return r < 0 ? failed(self, name, -r) : STATUS_OK;

@@ -289,33 +289,11 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
     return r;
 }
 
-static int read_file(const char *file, struct buf *text)
-{
-    AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    for (;;) {
-        int r = buf_reserve(text, text->max - text->len < 64 * KIB ? text->max - text->len : 64 * KIB);
-        if (r < 0)
-            return r;
-        /* Where it is full, one byte more says whether that was the end. */
-        char more;
-        ssize_t n =
-            text->len == text->max ? read(fd, &more, 1) : read(fd, text->data + text->len, text->cap - 1 - text->len);
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : 0;
-        if (text->len == text->max)
-            return -EFBIG;
-        text->len += (size_t)n;
-    }
-}
-
 int config_load(const char *file, struct config **ret_config, struct buf *errors)
 {
     AUTO_BUF struct buf text = BUF_INIT(CONFIG_FILE_MAX);
-    int r = read_file(file, &text);
+    AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC);
+    int r = fd < 0 ? -errno : buf_read(&text, fd);
     if (r == 0)
         return config_parse(text.data, text.len, file, ret_config, errors);
     int e = r == -EFBIG ? buf_addf(errors, "%s: is larger than %llu KiB\n", file, CONFIG_FILE_MAX / KIB)

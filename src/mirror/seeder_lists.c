@@ -30,14 +30,7 @@ static int read_file(const char *path, struct buf *text)
         return -errno;
     if (!S_ISREG(st.st_mode))
         return S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
-    for (char piece[16 * KIB];;) {
-        ssize_t n = read(fd, piece, sizeof(piece));
-        if (n < 0 && errno == EINTR)
-            continue;
-        int r = n < 0 ? -errno : buf_add(text, piece, (size_t)n);
-        if (r < 0 || n == 0)
-            return r;
-    }
+    return buf_read(text, fd);
 }
 
 static int add_words(struct buf *text, const char *const *words, size_t count)

@@ -3,23 +3,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <unistd.h>
 
 int file_read(const char *file, struct buf *text, struct buf *why)
 {
     AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    int r = fd < 0 ? -errno : 0;
-    while (r == 0) {
-        char piece[4096];
-        ssize_t n = read(fd, piece, sizeof(piece));
-        if (n == 0)
-            return 0;
-        if (n > 0)
-            r = buf_add(text, piece, (size_t)n);
-        else if (errno != EINTR)
-            r = -errno;
-        explicit_bzero(piece, sizeof(piece));
-    }
+    int r = fd < 0 ? -errno : buf_read(text, fd);
+    if (r == 0)
+        return 0;
     return buf_adds(why, r == -EFBIG ? "too large" : strerror(-r)) < 0 ? -ENOMEM : r;
 }
 

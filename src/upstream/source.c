@@ -34,18 +34,7 @@ static void report(struct buf *errors, const char *file, const char *why)
 static int read_file(const char *file, struct buf *text)
 {
     AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0)
-        return -errno;
-    char block[16 * KIB];
-    ssize_t n;
-    while ((n = read(fd, block, sizeof(block))) != 0) {
-        if (n < 0 && errno == EINTR)
-            continue;
-        int r = n < 0 ? -errno : buf_add(text, block, (size_t)n);
-        if (r < 0)
-            return r;
-    }
-    return 0;
+    return fd < 0 ? -errno : buf_read(text, fd);
 }
 
 /* CURLOPT_CAINFO replaces the system's certificates; so both become one bundle. */

@@ -2,8 +2,11 @@
 
 #include <check.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdint.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 /* What must hold between any two calls. */
 static void check(const struct buf *b)
@@ -136,6 +139,50 @@ START_TEST(all_but_unreserved_characters_are_percent_encoded)
 }
 END_TEST
 
+static int file_of(size_t size)
+{
+    int fd = memfd_create("bytes", MFD_CLOEXEC);
+    for (size_t i = 0; i < size; i++)
+        ck_assert_int_eq(write(fd, &"0123456789"[i % 10], 1), 1);
+    ck_assert_int_eq(lseek(fd, 0, SEEK_SET), 0);
+    return fd;
+}
+
+static const struct {
+    size_t before, size, max;
+    int result;
+} files[] = {
+    {0, 0, 100, 0},    {0, 99, 100, 0},       {0, 100, 100, 0},     {0, 101, 100, -EFBIG},
+    {60, 40, 100, 0},  {60, 41, 100, -EFBIG}, {100, 0, 100, 0},     {0, 0, 0, 0},
+    {0, 1, 0, -EFBIG}, {3, 70000, 200000, 0}, {0, 65536, 65536, 0}, {0, 65537, 65536, -EFBIG},
+};
+
+START_TEST(a_file_is_read_to_its_end_or_to_the_maximum)
+{
+    AUTO_BUF struct buf b = BUF_INIT(files[_i].max);
+    AUTO_CLOSE int fd = file_of(files[_i].size);
+    for (size_t i = 0; i < files[_i].before; i++)
+        ck_assert_int_eq(buf_adds(&b, "x"), 0);
+    ck_assert_int_eq(buf_read(&b, fd), files[_i].result);
+    check(&b);
+    size_t all = files[_i].before + files[_i].size;
+    ck_assert_uint_eq(b.len, all < files[_i].max ? all : files[_i].max);
+    for (size_t i = 0; i < b.len; i++)
+        if (b.data[i] != (i < files[_i].before ? 'x' : "0123456789"[(i - files[_i].before) % 10]))
+            ck_abort_msg("byte %zu is wrong", i);
+}
+END_TEST
+
+START_TEST(what_cannot_be_read_is_an_error)
+{
+    AUTO_BUF struct buf b = BUF_INIT(100);
+    AUTO_CLOSE int directory = open("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ck_assert_int_eq(buf_read(&b, directory), -EISDIR);
+    ck_assert_int_eq(buf_read(&b, -1), -EBADF);
+    check(&b);
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("buf");
@@ -147,6 +194,8 @@ int main(void)
     tcase_add_test(t, taking_leaves_an_empty_buffer);
     tcase_add_loop_test(t, json_strings_are_valid_whatever_the_bytes, 0, ARRAY_SIZE(strings));
     tcase_add_test(t, all_but_unreserved_characters_are_percent_encoded);
+    tcase_add_loop_test(t, a_file_is_read_to_its_end_or_to_the_maximum, 0, ARRAY_SIZE(files));
+    tcase_add_test(t, what_cannot_be_read_is_an_error);
     Suite *s = suite_create("buf");
     suite_add_tcase(s, t);
     SRunner *r = srunner_create(s);

@@ -5,6 +5,7 @@
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/inputs.h"
+#include "cli/json.h"
 #include "cli/table.h"
 
 #include <string.h>
@@ -12,21 +13,9 @@
 /* Images of one request: the answer comes soon, whatever the length of the list. */
 #define BATCH 200
 
-static const char *text_of(const json_t *of, const char *key)
-{
-    const char *text = json_string_value(json_object_get(of, key));
-    return text ? text : "";
-}
-
-static uint64_t number_of(const json_t *of, const char *key)
-{
-    json_int_t n = json_integer_value(json_object_get(of, key));
-    return n > 0 ? (uint64_t)n : 0;
-}
-
 static bool is_served(const json_t *image)
 {
-    return strcmp(text_of(image, "verdict"), "served") == 0;
+    return strcmp(json_text(image, "verdict"), "served") == 0;
 }
 
 /* ------------------------------------------------------------------ asking */
@@ -67,9 +56,9 @@ static json_t *sum_up(json_t *images)
     json_array_foreach(images, at, image)
     {
         served += is_served(image);
-        gets += number_of(image, "manifest_gets");
-        bytes += number_of(image, "missing_bytes");
-        unknown = unknown || json_is_true(json_object_get(image, "has_unknown_bytes"));
+        gets += json_bytes(image, "manifest_gets");
+        bytes += json_bytes(image, "missing_bytes");
+        unknown = unknown || json_flag(image, "has_unknown_bytes");
     }
     return json_pack("{s:I, s:I, s:I, s:I, s:b, s:O}", "served", (json_int_t)served, "wanting",
                      (json_int_t)(json_array_size(images) - served), "manifest_gets", (json_int_t)gets, "missing_bytes",
@@ -84,9 +73,9 @@ static void add_platforms(struct buf *b, const json_t *image)
     size_t at;
     json_array_foreach(json_object_get(image, "platforms"), at, platform)
     {
-        const char *verdict = text_of(platform, "verdict");
+        const char *verdict = json_text(platform, "verdict");
         bool served = strcmp(verdict, "served") == 0, offered = strcmp(verdict, "not_offered") != 0;
-        (void)!buf_addf(b, "%s%s%s", at ? " " : "", text_of(platform, "platform"),
+        (void)!buf_addf(b, "%s%s%s", at ? " " : "", json_text(platform, "platform"),
                         served    ? ""
                         : offered ? " (wanting)"
                                   : " (not offered)");
@@ -97,8 +86,8 @@ static void add_platforms(struct buf *b, const json_t *image)
 static void add_bytes(struct buf *b, const json_t *of)
 {
     char size[HUMAN_TEXT];
-    uint64_t bytes = number_of(of, "missing_bytes");
-    bool more = json_is_true(json_object_get(of, "has_unknown_bytes"));
+    uint64_t bytes = json_bytes(of, "missing_bytes");
+    bool more = json_flag(of, "has_unknown_bytes");
     (void)!(more && bytes == 0 ? buf_adds(b, "?") : buf_addf(b, "%s%s", more ? "> " : "", human_size(bytes, size)));
 }
 
@@ -110,17 +99,17 @@ static void add_row(struct table *t, const json_t *image)
     add_platforms(&platforms, image);
     table_row(t);
     table_cell_coloured(t, served ? TABLE_GOOD : TABLE_BAD, served ? "served" : "wanting");
-    table_cell(t, "%s", text_of(image, "image"));
+    table_cell(t, "%s", json_text(image, "image"));
     table_cell(t, "%s", platforms.data ? platforms.data : "");
     if (served) {
         table_cell(t, "%s", "");
         table_cell(t, "%s", "");
     } else {
-        table_cell(t, "%llu", (unsigned long long)number_of(image, "manifest_gets"));
+        table_cell(t, "%llu", (unsigned long long)json_bytes(image, "manifest_gets"));
         table_cell(t, "%s", bytes.data ? bytes.data : "");
     }
-    table_cell(t, "%s", text_of(image, "cause"));
-    table_cell(t, "%s", text_of(image, "origin"));
+    table_cell(t, "%s", json_text(image, "cause"));
+    table_cell(t, "%s", json_text(image, "origin"));
 }
 
 static int print_table(const json_t *images, bool wanting_only)
@@ -145,20 +134,20 @@ static void print_parts(const json_t *image)
     const json_t *parts = json_object_get(image, "wanting"), *part;
     char size[HUMAN_TEXT];
     size_t at;
-    if (json_array_size(parts) == 0 || !*text_of(json_array_get(parts, 0), "digest"))
+    if (json_array_size(parts) == 0 || !*json_text(json_array_get(parts, 0), "digest"))
         return;
-    printf("\n%s\n", text_of(image, "image"));
+    printf("\n%s\n", json_text(image, "image"));
     json_array_foreach(parts, at, part)
     {
-        const char *platform = text_of(part, "platform"), *state = text_of(part, "state");
-        printf("  %s%s%s %s %s is %s\n", platform, *platform ? " " : "", text_of(part, "kind"), text_of(part, "digest"),
-               human_size(number_of(part, "bytes"), size),
+        const char *platform = json_text(part, "platform"), *state = json_text(part, "state");
+        printf("  %s%s%s %s %s is %s\n", platform, *platform ? " " : "", json_text(part, "kind"),
+               json_text(part, "digest"), human_size(json_bytes(part, "bytes"), size),
                strcmp(state, "in_doubt") == 0 ? "in doubt: not looked at since a stop that was not orderly"
                : strcmp(state, "hidden") == 0 ? "hidden: an upstream has to show it under this name first"
                                               : "missing");
     }
-    if (number_of(image, "wanting_more") > 0)
-        printf("  and %llu more\n", (unsigned long long)number_of(image, "wanting_more"));
+    if (json_bytes(image, "wanting_more") > 0)
+        printf("  and %llu more\n", (unsigned long long)json_bytes(image, "wanting_more"));
 }
 
 static int print_audit(const json_t *audit, bool wanting_only)
@@ -170,12 +159,12 @@ static int print_audit(const json_t *audit, bool wanting_only)
     if (r != STATUS_OK)
         return r;
     json_array_foreach(images, at, image) print_parts(image);
-    printf("\n%llu of %zu images would be served without an upstream", (unsigned long long)number_of(audit, "served"),
+    printf("\n%llu of %zu images would be served without an upstream", (unsigned long long)json_bytes(audit, "served"),
            json_array_size(images));
     add_bytes(&bytes, audit);
-    if (number_of(audit, "wanting") > 0)
+    if (json_bytes(audit, "wanting") > 0)
         printf("; seeding the rest takes about %llu pulls and %s%s",
-               (unsigned long long)number_of(audit, "manifest_gets"), bytes.data ? bytes.data : "?",
+               (unsigned long long)json_bytes(audit, "manifest_gets"), bytes.data ? bytes.data : "?",
                bytes.data && strcmp(bytes.data, "?") == 0 ? " bytes" : "");
     printf(".\n");
     return command_printed();
@@ -199,7 +188,7 @@ static int audit(const struct command *self, const struct inputs *in, const stru
     if (!all)
         return client_failed(self, "no memory");
     r = options->json ? client_print_json(all) : print_audit(all, wanting_only);
-    if (r == STATUS_OK && number_of(all, "wanting") > 0)
+    if (r == STATUS_OK && json_bytes(all, "wanting") > 0)
         return STATUS_WANTING;
     return r == STATUS_OK && image_list_errors(in->list) > 0 ? STATUS_FAILED : r;
 }

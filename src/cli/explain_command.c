@@ -1,9 +1,9 @@
-#include "base/limits.h"
+#include "base/clock.h"
+#include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/json.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 #include <time.h>
@@ -114,21 +114,7 @@ static int print_explanation(const json_t *e)
 
 int explain_command(const struct command *self, int argc, char **argv)
 {
-    struct client_options o = {0};
-    AUTO(auto_client_close) struct client *client = NULL;
-    AUTO(auto_json_decref) json_t *answer = NULL;
-    AUTO_BUF struct buf target = BUF_INIT(64 * KIB);
-    int r = client_read_options(self, argc, argv, &o);
-    if (r != STATUS_OK)
-        return r;
-    if (argc - optind != 1)
-        return command_misused(self, "which image?");
-    r = client_open(self, &o, &client);
-    if (r == STATUS_OK && (buf_adds(&target, "/v1/explain") < 0 || client_param(&target, "image", argv[optind]) < 0))
-        r = client_failed(self, "%s", strerror(ENOMEM));
-    if (r == STATUS_OK)
-        r = client_call(client, "GET", target.data, NULL, &answer);
-    if (r != STATUS_OK)
-        return r;
-    return o.json ? client_print_json(answer) : print_explanation(answer);
+    const struct ask_view view = {
+        .path = "/v1/explain", .param = "image", .question = "which image?", .print = print_explanation};
+    return ask_and_show(self, argc, argv, &view);
 }

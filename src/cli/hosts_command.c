@@ -47,8 +47,7 @@ int hosts_command(const struct command *self, int argc, char **argv)
     hosts_options_init(&o);
     const char *directory = NULL;
     int status = STATUS_OK;
-    opterr = 0;
-    for (int code; status == STATUS_OK && (code = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+    for (int code; status == STATUS_OK && (code = command_option(argc, argv, options)) != -1;) {
         if (code == 'w')
             directory = optarg;
         else

@@ -1,10 +1,9 @@
 #include "cli/human.h"
 
-#include "base/auto.h"
 #include "base/clock.h"
 
+#include <errno.h>
 #include <stdbool.h>
-#include <stdio.h>
 #include <string.h>
 
 const char *human_size(uint64_t bytes, char *text)
@@ -29,6 +28,29 @@ const char *human_duration(int64_t ms, char *text)
         i++;
     (void)snprintf(text, HUMAN_TEXT, "%lld %s", (long long)(ms / units[i].ms), units[i].name);
     return text;
+}
+
+int human_read_duration(const char *text, int64_t *ret_ms)
+{
+    static const struct {
+        char name;
+        int64_t ms;
+    } units[] = {{'s', CLOCK_SECOND},
+                 {'m', CLOCK_MINUTE},
+                 {'h', 60 * CLOCK_MINUTE},
+                 {'d', 24 * 60 * CLOCK_MINUTE},
+                 {'w', 7 * 24 * 60 * CLOCK_MINUTE}};
+    char *end;
+    errno = 0;
+    long n = strtol(text, &end, 10);
+    if (errno || end == text || n <= 0 || n > 1000000 || !*end || end[1])
+        return -EINVAL;
+    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
+        if (*end == units[i].name) {
+            *ret_ms = n * units[i].ms;
+            return 0;
+        }
+    return -EINVAL;
 }
 
 const char *human_age(int64_t then, int64_t now, char *text)

@@ -1,11 +1,11 @@
 /* What is stored: entrepot ls, tags and inspect. */
 #include "base/limits.h"
+#include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/json.h"
 #include "cli/table.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
@@ -200,21 +200,7 @@ static int print_image(const json_t *image)
 
 int inspect_command(const struct command *self, int argc, char **argv)
 {
-    struct client_options o = {0};
-    AUTO(auto_client_close) struct client *client = NULL;
-    AUTO(auto_json_decref) json_t *image = NULL;
-    AUTO_BUF struct buf target = BUF_INIT(64 * KIB);
-    int r = client_read_options(self, argc, argv, &o);
-    if (r != STATUS_OK)
-        return r;
-    if (argc - optind != 1)
-        return command_misused(self, "which image?");
-    r = client_open(self, &o, &client);
-    if (r == STATUS_OK && (buf_adds(&target, "/v1/image") < 0 || client_param(&target, "image", argv[optind]) < 0))
-        r = client_failed(self, "%s", strerror(ENOMEM));
-    if (r == STATUS_OK)
-        r = client_call(client, "GET", target.data, NULL, &image);
-    if (r != STATUS_OK)
-        return r;
-    return o.json ? client_print_json(image) : print_image(image);
+    const struct ask_view view = {
+        .path = "/v1/image", .param = "image", .question = "which image?", .print = print_image};
+    return ask_and_show(self, argc, argv, &view);
 }

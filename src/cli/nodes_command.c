@@ -193,8 +193,7 @@ static int read_options(struct nodes *n, int argc, char **argv)
                                             {NULL}};
     const char *service = NULL;
     int status = STATUS_OK;
-    opterr = 0;
-    for (int code; status == STATUS_OK && (code = getopt_long(argc, argv, ":", options, NULL)) != -1;) {
+    for (int code; status == STATUS_OK && (code = command_option(argc, argv, options)) != -1;) {
         switch (code) {
         case 'w':
             n->directory = optarg;

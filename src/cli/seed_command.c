@@ -2,9 +2,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/inputs.h"
+#include "cli/json.h"
 #include "cli/progress.h"
 #include "cli/table.h"
 
@@ -27,28 +29,11 @@ struct options {
     bool pin, dry_run, detach;
 };
 
-static const char *text_of(const json_t *of, const char *key)
-{
-    const char *text = json_string_value(json_object_get(of, key));
-    return text ? text : "";
-}
-
-static int64_t number_of(const json_t *of, const char *key)
-{
-    return json_integer_value(json_object_get(of, key));
-}
-
-static uint64_t size_of(const json_t *of, const char *key)
-{
-    int64_t n = number_of(of, key);
-    return n > 0 ? (uint64_t)n : 0;
-}
-
 /* ------------------------------------------------------------------ looking on */
 
 static bool has_ended(const json_t *seed)
 {
-    const char *state = text_of(seed, "state");
+    const char *state = json_text(seed, "state");
     return strcmp(state, "waiting") != 0 && strcmp(state, "running") != 0;
 }
 
@@ -78,9 +63,9 @@ static const char *clock_text(int64_t wall_ms, char *text, size_t len)
 static void add_outlook(struct buf *b, const json_t *seed)
 {
     char text[HUMAN_TEXT];
-    int64_t left = number_of(seed, "pulls_left"), ends_at = number_of(seed, "ends_at");
+    int64_t left = json_number(seed, "pulls_left"), ends_at = json_number(seed, "ends_at");
     int64_t to_go = ends_at - clock_real_ms();
-    (void)!buf_addf(b, "%s pulls made", human_count(size_of(seed, "pulls"), text));
+    (void)!buf_addf(b, "%s pulls made", human_count(json_bytes(seed, "pulls"), text));
     if (left >= 0)
         (void)!buf_addf(b, ", %s left to seeding now", human_count((uint64_t)left, text));
     if (ends_at && to_go > 0)
@@ -92,20 +77,22 @@ static void draw(struct progress *p, const json_t *seed)
     const json_t *images = json_object_get(seed, "images"), *current = json_object_get(seed, "current");
     AUTO_BUF struct buf outlook = BUF_INIT(KIB);
     char fetched[HUMAN_TEXT], percent[2 * HUMAN_TEXT], tail[3 * HUMAN_TEXT], name[128], hour[32];
-    uint64_t all = size_of(images, "all"), failed = size_of(images, "failed"), done = size_of(images, "done") + failed;
+    uint64_t all = json_bytes(images, "all"), failed = json_bytes(images, "failed"),
+             done = json_bytes(images, "done") + failed;
     progress_begin(p);
-    (void)snprintf(name, sizeof(name), "%s: %llu of %llu images", text_of(seed, "name"), (unsigned long long)done,
+    (void)snprintf(name, sizeof(name), "%s: %llu of %llu images", json_text(seed, "name"), (unsigned long long)done,
                    (unsigned long long)all);
     (void)snprintf(percent, sizeof(percent), "%llu %%  %s", (unsigned long long)(all ? done * 100 / all : 0),
-                   human_size(size_of(seed, "fetched_bytes"), fetched));
+                   human_size(json_bytes(seed, "fetched_bytes"), fetched));
     (void)snprintf(tail, sizeof(tail), "%*s", TAIL_WIDTH, percent);
     progress_bar(p, name, done, all, tail);
     if (current)
-        progress_bar(p, text_of(current, "image"), size_of(current, "fetched_bytes"), size_of(current, "missing_bytes"),
-                     parts(size_of(current, "fetched_bytes"), size_of(current, "missing_bytes"), tail, sizeof(tail)));
-    if (number_of(seed, "waits_until"))
-        progress_line(p, "waits until %s: %s", clock_text(number_of(seed, "waits_until"), hour, sizeof(hour)),
-                      text_of(seed, "waits_for"));
+        progress_bar(
+            p, json_text(current, "image"), json_bytes(current, "fetched_bytes"), json_bytes(current, "missing_bytes"),
+            parts(json_bytes(current, "fetched_bytes"), json_bytes(current, "missing_bytes"), tail, sizeof(tail)));
+    if (json_number(seed, "waits_until"))
+        progress_line(p, "waits until %s: %s", clock_text(json_number(seed, "waits_until"), hour, sizeof(hour)),
+                      json_text(seed, "waits_for"));
     add_outlook(&outlook, seed);
     if (failed > 0)
         (void)!buf_addf(&outlook, "; %llu failed", (unsigned long long)failed);
@@ -118,13 +105,13 @@ static void say(const json_t *seed)
     const json_t *images = json_object_get(seed, "images");
     AUTO_BUF struct buf line = BUF_INIT(4 * KIB);
     char text[HUMAN_TEXT], hour[32];
-    uint64_t done = size_of(images, "done") + size_of(images, "failed");
-    (void)!buf_addf(&line, "%s: %llu of %llu images, %s, ", text_of(seed, "name"), (unsigned long long)done,
-                    (unsigned long long)size_of(images, "all"), human_size(size_of(seed, "fetched_bytes"), text));
+    uint64_t done = json_bytes(images, "done") + json_bytes(images, "failed");
+    (void)!buf_addf(&line, "%s: %llu of %llu images, %s, ", json_text(seed, "name"), (unsigned long long)done,
+                    (unsigned long long)json_bytes(images, "all"), human_size(json_bytes(seed, "fetched_bytes"), text));
     add_outlook(&line, seed);
-    if (number_of(seed, "waits_until"))
-        (void)!buf_addf(&line, "; waits until %s: %s", clock_text(number_of(seed, "waits_until"), hour, sizeof(hour)),
-                        text_of(seed, "waits_for"));
+    if (json_number(seed, "waits_until"))
+        (void)!buf_addf(&line, "; waits until %s: %s", clock_text(json_number(seed, "waits_until"), hour, sizeof(hour)),
+                        json_text(seed, "waits_for"));
     (void)fprintf(stderr, "%s\n", line.data ? line.data : "");
 }
 
@@ -146,27 +133,27 @@ static void print_failures(const json_t *failures)
     size_t at;
     json_array_foreach(failures, at, image)
     {
-        const char *origin = text_of(image, "origin");
-        printf("\n%s%s%s%s\n  %s\n", text_of(image, "image"), *origin ? "  (" : "", origin, *origin ? ")" : "",
-               text_of(image, "cause"));
-        if (*text_of(image, "advice"))
-            printf("  What to do: %s.\n", text_of(image, "advice"));
+        const char *origin = json_text(image, "origin");
+        printf("\n%s%s%s%s\n  %s\n", json_text(image, "image"), *origin ? "  (" : "", origin, *origin ? ")" : "",
+               json_text(image, "cause"));
+        if (*json_text(image, "advice"))
+            printf("  What to do: %s.\n", json_text(image, "advice"));
     }
 }
 
 static int print_end(const json_t *seed)
 {
     const json_t *images = json_object_get(seed, "images");
-    const char *state = text_of(seed, "state");
+    const char *state = json_text(seed, "state");
     char size[HUMAN_TEXT], pulls[HUMAN_TEXT], took[HUMAN_TEXT], next[HUMAN_TEXT];
-    printf("%s: %llu of %llu images are here; %s fetched, %s pulls, %s.%s\n", text_of(seed, "name"),
-           (unsigned long long)size_of(images, "done"), (unsigned long long)size_of(images, "all"),
-           human_size(size_of(seed, "fetched_bytes"), size), human_count(size_of(seed, "pulls"), pulls),
-           human_duration(number_of(seed, "ended_at") - number_of(seed, "started_at"), took),
+    printf("%s: %llu of %llu images are here; %s fetched, %s pulls, %s.%s\n", json_text(seed, "name"),
+           (unsigned long long)json_bytes(images, "done"), (unsigned long long)json_bytes(images, "all"),
+           human_size(json_bytes(seed, "fetched_bytes"), size), human_count(json_bytes(seed, "pulls"), pulls),
+           human_duration(json_number(seed, "ended_at") - json_number(seed, "started_at"), took),
            strcmp(state, "cancelled") == 0 ? " It was cancelled." : "");
     print_failures(json_object_get(seed, "failures"));
-    if (number_of(seed, "next_at"))
-        printf("\nIt is repeated %s.\n", human_age(number_of(seed, "next_at"), clock_real_ms(), next));
+    if (json_number(seed, "next_at"))
+        printf("\nIt is repeated %s.\n", human_age(json_number(seed, "next_at"), clock_real_ms(), next));
     return command_printed();
 }
 
@@ -211,11 +198,11 @@ static int watch(struct client *client, int64_t id, bool json)
         r = ask(client, id, after, &seed);
         if (r != STATUS_OK)
             break;
-        after = number_of(seed, "sequence");
+        after = json_number(seed, "sequence");
         if (has_ended(seed)) {
             progress_clear(p);
             r = json ? client_print_json(seed) : print_end(seed);
-            r = r == STATUS_OK && strcmp(text_of(seed, "state"), "done") != 0 ? STATUS_FAILED : r;
+            r = r == STATUS_OK && strcmp(json_text(seed, "state"), "done") != 0 ? STATUS_FAILED : r;
             break;
         }
         if (!json)
@@ -234,7 +221,7 @@ static int watch(struct client *client, int64_t id, bool json)
 static void print_room(const json_t *price, uint64_t bytes, bool more)
 {
     char a[HUMAN_TEXT], b[HUMAN_TEXT];
-    uint64_t room = size_of(price, "room");
+    uint64_t room = json_bytes(price, "room");
     if (bytes > room)
         printf("\nThe store has room for %s%s: something else will have to go for it (store.max_size).\n",
                human_size(room, a), more ? "" : " only");
@@ -246,14 +233,13 @@ static void print_room(const json_t *price, uint64_t bytes, bool more)
 static void add_price_row(struct table *t, const json_t *of)
 {
     char text[HUMAN_TEXT];
-    int64_t left = number_of(of, "pulls_left"), waits = number_of(of, "waits_ms");
+    int64_t left = json_number(of, "pulls_left"), waits = json_number(of, "waits_ms");
     table_row(t);
-    table_cell(t, "%s", text_of(of, "registry"));
-    table_cell(t, "%s", human_count(size_of(of, "images"), text));
-    table_cell(t, "%s", human_count(size_of(of, "complete"), text));
-    table_cell(t, "%s%s", number_of(of, "unknown") ? "about " : "", human_count(size_of(of, "pulls"), text));
-    table_cell(t, "%s%s", json_is_true(json_object_get(of, "has_unknown_bytes")) ? "> " : "",
-               human_size(size_of(of, "bytes"), text));
+    table_cell(t, "%s", json_text(of, "registry"));
+    table_cell(t, "%s", human_count(json_bytes(of, "images"), text));
+    table_cell(t, "%s", human_count(json_bytes(of, "complete"), text));
+    table_cell(t, "%s%s", json_number(of, "unknown") ? "about " : "", human_count(json_bytes(of, "pulls"), text));
+    table_cell(t, "%s%s", json_flag(of, "has_unknown_bytes") ? "> " : "", human_size(json_bytes(of, "bytes"), text));
     table_cell(t, "%s", left < 0 ? "no limit known" : human_count((uint64_t)left, text));
     table_cell(t, "%s", waits == 0 ? "no" : waits < 0 ? "cannot be said" : human_duration(waits, text));
 }
@@ -275,8 +261,8 @@ static int print_price(const json_t *price)
     json_array_foreach(json_object_get(price, "registries"), at, of)
     {
         add_price_row(t, of);
-        bytes += size_of(of, "bytes");
-        more = more || json_is_true(json_object_get(of, "has_unknown_bytes"));
+        bytes += json_bytes(of, "bytes");
+        more = more || json_flag(of, "has_unknown_bytes");
     }
     int r = table_is_empty(t) ? STATUS_OK : table_print(t);
     print_room(price, bytes, more);
@@ -335,7 +321,7 @@ static int order(const struct command *self, struct client *client, const struct
         return r;
     if (o->dry_run)
         return o->client.json ? client_print_json(answer) : print_price(answer);
-    int64_t id = number_of(answer, "id");
+    int64_t id = json_number(answer, "id");
     if (!o->detach)
         return watch(client, id, o->client.json);
     if (o->client.json)
@@ -361,9 +347,9 @@ static int find(const struct command *self, struct client *client, const char *w
         return r;
     json_array_foreach(json_object_get(answer, "seeds"), at, seed)
     {
-        if (strcmp(text_of(seed, "name"), what) != 0)
+        if (strcmp(json_text(seed, "name"), what) != 0)
             continue;
-        *ret_id = number_of(seed, "id");
+        *ret_id = json_number(seed, "id");
         return STATUS_OK;
     }
     return client_failed(self, "there is no seed %s: entrepot seeds lists them", what);
@@ -391,30 +377,6 @@ static int act_on(const struct command *self, struct client *client, const struc
 
 /* ------------------------------------------------------------------ the commands */
 
-/* "6h": the units are those of the configuration. */
-static bool read_duration(const char *text, int64_t *ret_ms)
-{
-    static const struct {
-        const char *name;
-        int64_t ms;
-    } units[] = {{"s", CLOCK_SECOND},
-                 {"m", CLOCK_MINUTE},
-                 {"h", 60 * CLOCK_MINUTE},
-                 {"d", 24 * 60 * CLOCK_MINUTE},
-                 {"w", 7 * 24 * 60 * CLOCK_MINUTE}};
-    char *end;
-    errno = 0;
-    long n = strtol(text, &end, 10);
-    if (errno || end == text || n <= 0 || n > 1000000)
-        return false;
-    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-        if (strcmp(end, units[i].name) == 0) {
-            *ret_ms = n * units[i].ms;
-            return true;
-        }
-    return false;
-}
-
 enum { NAME = 1, PIN, EVERY, DRY_RUN, DETACH, WATCH, CANCEL, FORGET };
 
 static int take_option(const struct command *self, int option, char **argv, struct options *o)
@@ -427,8 +389,9 @@ static int take_option(const struct command *self, int option, char **argv, stru
         o->pin = true;
         return STATUS_OK;
     case EVERY:
-        return read_duration(optarg, &o->every_ms) ? STATUS_OK
-                                                   : command_misused(self, "%s is no duration such as 6h", optarg);
+        return human_read_duration(optarg, &o->every_ms) == 0
+                   ? STATUS_OK
+                   : command_misused(self, "%s is no duration such as 6h", optarg);
     case DRY_RUN:
         o->dry_run = true;
         return STATUS_OK;
@@ -494,28 +457,28 @@ int seed_command(const struct command *self, int argc, char **argv)
 static void add_row(struct table *t, const json_t *seed)
 {
     const json_t *images = json_object_get(seed, "images");
-    const char *state = text_of(seed, "state");
+    const char *state = json_text(seed, "state");
     char text[HUMAN_TEXT];
     enum table_colour colour = strcmp(state, "done") == 0     ? TABLE_GOOD
                                : strcmp(state, "failed") == 0 ? TABLE_BAD
                                                               : TABLE_PLAIN;
-    int64_t next = number_of(seed, "next_at"), ended = number_of(seed, "ended_at");
+    int64_t next = json_number(seed, "next_at"), ended = json_number(seed, "ended_at");
     table_row(t);
-    table_cell(t, "%lld", (long long)number_of(seed, "id"));
-    table_cell(t, "%s", text_of(seed, "name"));
+    table_cell(t, "%lld", (long long)json_number(seed, "id"));
+    table_cell(t, "%s", json_text(seed, "name"));
     table_cell_coloured(t, colour, state);
-    table_cell(t, "%llu of %llu", (unsigned long long)size_of(images, "done"),
-               (unsigned long long)size_of(images, "all"));
-    table_cell(t, "%llu", (unsigned long long)size_of(images, "failed"));
-    table_cell(t, "%s", human_size(size_of(seed, "fetched_bytes"), text));
-    table_cell(t, "%s", human_count(size_of(seed, "pulls"), text));
-    table_cell(t, "%s", json_is_true(json_object_get(seed, "pin")) ? "yes" : "");
+    table_cell(t, "%llu of %llu", (unsigned long long)json_bytes(images, "done"),
+               (unsigned long long)json_bytes(images, "all"));
+    table_cell(t, "%llu", (unsigned long long)json_bytes(images, "failed"));
+    table_cell(t, "%s", human_size(json_bytes(seed, "fetched_bytes"), text));
+    table_cell(t, "%s", human_count(json_bytes(seed, "pulls"), text));
+    table_cell(t, "%s", json_flag(seed, "pin") ? "yes" : "");
     table_cell(t, "%s", ended ? human_age(ended, clock_real_ms(), text) : "");
     table_cell(t, "%s", next ? human_age(next, clock_real_ms(), text) : "");
-    table_cell(t, "%s", text_of(seed, "waits_for"));
+    table_cell(t, "%s", json_text(seed, "waits_for"));
 }
 
-static int print_seeds(const json_t *seeds)
+static int print_seeds(const json_t *answer)
 {
     static const struct {
         const char *name;
@@ -529,25 +492,14 @@ static int print_seeds(const json_t *seeds)
     size_t at;
     for (size_t i = 0; i < ARRAY_SIZE(columns); i++)
         table_column(t, columns[i].name, columns[i].flags);
-    json_array_foreach(seeds, at, seed) add_row(t, seed);
+    json_array_foreach(json_object_get(answer, "seeds"), at, seed) add_row(t, seed);
     return table_print_or(t, "There are no seeds.");
 }
 
 int seeds_command(const struct command *self, int argc, char **argv)
 {
-    static const struct option options[] = {CLIENT_OPTIONS, {0}};
-    struct client_options client_options = {0};
-    AUTO(auto_client_close) struct client *client = NULL;
-    AUTO(auto_json_decref) json_t *answer = NULL;
-    for (int o; (o = command_option(argc, argv, options)) != -1;)
-        if (!client_take_option(&client_options, o, optarg))
-            return command_bad_option(self, o, argv);
-    if (optind < argc)
-        return command_misused(self, "there are no arguments; entrepot seed --watch looks at one");
-    int r = client_open(self, &client_options, &client);
-    if (r == STATUS_OK)
-        r = client_call(client, "GET", "/v1/seeds", NULL, &answer);
-    if (r != STATUS_OK)
-        return r;
-    return client_options.json ? client_print_json(answer) : print_seeds(json_object_get(answer, "seeds"));
+    const struct ask_view view = {.path = "/v1/seeds",
+                                  .question = "there are no arguments; entrepot seed --watch looks at one",
+                                  .print = print_seeds};
+    return ask_and_show(self, argc, argv, &view);
 }

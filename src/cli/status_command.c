@@ -1,5 +1,6 @@
 /* entrepot status, and entrepot top, which is one status after the other until it is left. */
 #include "base/clock.h"
+#include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/status_view.h"
 
@@ -10,27 +11,12 @@
 #include <sys/signalfd.h>
 #include <termios.h>
 
-static int ask(struct client *client, json_t **ret_status)
-{
-    return client_call(client, "GET", "/v1/status", NULL, ret_status);
-}
+#define STATUS_PATH "/v1/status"
 
 int status_command(const struct command *self, int argc, char **argv)
 {
-    struct client_options options = {0};
-    AUTO(auto_client_close) struct client *client = NULL;
-    AUTO(auto_json_decref) json_t *status = NULL;
-    int r = client_read_options(self, argc, argv, &options);
-    if (r != STATUS_OK)
-        return r;
-    if (optind < argc)
-        return command_misused(self, "there are no arguments");
-    r = client_open(self, &options, &client);
-    if (r == STATUS_OK)
-        r = ask(client, &status);
-    if (r != STATUS_OK)
-        return r;
-    return options.json ? client_print_json(status) : status_print(status);
+    const struct ask_view view = {.path = STATUS_PATH, .question = "there are no arguments", .print = status_print};
+    return ask_and_show(self, argc, argv, &view);
 }
 
 /* ------------------------------------------------------------------ top */
@@ -92,7 +78,7 @@ static int watch(struct client *client, struct screen *screen, int64_t interval_
 {
     do {
         AUTO(auto_json_decref) json_t *status = NULL;
-        int r = ask(client, &status);
+        int r = client_call(client, "GET", STATUS_PATH, NULL, &status);
         if (r != STATUS_OK)
             return r;
         if (screen->is_ours)

@@ -1,52 +1,13 @@
 /* What stays and what goes: entrepot pin, unpin, pins, rm, purge, gc and du. */
-#include "base/clock.h"
-#include "base/limits.h"
+#include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/json.h"
 #include "cli/table.h"
 
-#include <errno.h>
 #include <inttypes.h>
-#include <string.h>
-
-/* One call with at most one parameter; the exit status. */
-static int ask(const struct command *self, const struct client_options *o, const char *method, const char *path,
-               const char *name, const char *value, const char *body, json_t **ret_answer)
-{
-    AUTO(auto_client_close) struct client *client = NULL;
-    AUTO_BUF struct buf target = BUF_INIT(64 * KIB);
-    int r = client_open(self, o, &client);
-    if (r != STATUS_OK)
-        return r;
-    if (buf_adds(&target, path) < 0 || client_param(&target, name, value) < 0)
-        return client_failed(self, "%s", strerror(ENOMEM));
-    return client_call(client, method, target.data, body, ret_answer);
-}
 
 /* ------------------------------------------------------------------ pins */
-
-/* "30d", "12h", "90m": milliseconds; -1: it is none. */
-static int64_t parse_duration(const char *text)
-{
-    static const struct {
-        char unit;
-        int64_t ms;
-    } units[] = {{'s', CLOCK_SECOND},
-                 {'m', CLOCK_MINUTE},
-                 {'h', 60 * CLOCK_MINUTE},
-                 {'d', 24 * 60 * CLOCK_MINUTE},
-                 {'w', 7 * 24 * 60 * CLOCK_MINUTE}};
-    char *end;
-    errno = 0;
-    long long n = strtoll(text, &end, 10);
-    if (errno || end == text || n <= 0 || n > 1000000 || !*end || end[1])
-        return -1;
-    for (size_t i = 0; i < ARRAY_SIZE(units); i++)
-        if (*end == units[i].unit)
-            return n * units[i].ms;
-    return -1;
-}
 
 int pin_command(const struct command *self, int argc, char **argv)
 {
@@ -59,8 +20,7 @@ int pin_command(const struct command *self, int argc, char **argv)
             continue;
         if (o != 'f')
             return command_bad_option(self, o, argv);
-        for_ms = parse_duration(optarg);
-        if (for_ms < 0)
+        if (human_read_duration(optarg, &for_ms) < 0)
             return command_misused(self, "%s: a time is a number and s, m, h, d or w: 30d", optarg);
     }
     if (argc - optind != 1)
@@ -69,7 +29,7 @@ int pin_command(const struct command *self, int argc, char **argv)
     AUTO_FREE char *text = body ? json_dumps(body, 0) : NULL;
     if (!text)
         return client_failed(self, "%s: it is no text", argv[optind]);
-    int r = ask(self, &client_options, "POST", "/v1/pins", NULL, NULL, text, &answer);
+    int r = ask_once(self, &client_options, "POST", "/v1/pins", NULL, NULL, text, &answer);
     return r == STATUS_OK && client_options.json ? client_print_json(answer) : r;
 }
 
@@ -82,7 +42,7 @@ int unpin_command(const struct command *self, int argc, char **argv)
         return r;
     if (argc - optind != 1)
         return command_misused(self, "which image, or which pattern?");
-    r = ask(self, &o, "DELETE", "/v1/pins", "what", argv[optind], NULL, &answer);
+    r = ask_once(self, &o, "DELETE", "/v1/pins", "what", argv[optind], NULL, &answer);
     return r == STATUS_OK && o.json ? client_print_json(answer) : r;
 }
 
@@ -112,17 +72,8 @@ static int print_pins(const json_t *answer)
 
 int pins_command(const struct command *self, int argc, char **argv)
 {
-    struct client_options o = {0};
-    AUTO(auto_json_decref) json_t *answer = NULL;
-    int r = client_read_options(self, argc, argv, &o);
-    if (r != STATUS_OK)
-        return r;
-    if (optind < argc)
-        return command_misused(self, "there are no arguments");
-    r = ask(self, &o, "GET", "/v1/pins", NULL, NULL, NULL, &answer);
-    if (r != STATUS_OK)
-        return r;
-    return o.json ? client_print_json(answer) : print_pins(answer);
+    const struct ask_view view = {.path = "/v1/pins", .question = "there are no arguments", .print = print_pins};
+    return ask_and_show(self, argc, argv, &view);
 }
 
 /* ------------------------------------------------------------------ rm and purge */
@@ -150,7 +101,7 @@ int rm_command(const struct command *self, int argc, char **argv)
     int worst = STATUS_OK;
     for (int i = optind; i < argc; i++) {
         AUTO(auto_json_decref) json_t *answer = NULL;
-        r = ask(self, &o, "DELETE", "/v1/image", "image", argv[i], NULL, &answer);
+        r = ask_once(self, &o, "DELETE", "/v1/image", "image", argv[i], NULL, &answer);
         if (r == STATUS_OK && o.json)
             r = client_print_json(answer);
         else if (r == STATUS_OK)
@@ -171,7 +122,7 @@ int purge_command(const struct command *self, int argc, char **argv)
         return r;
     if (argc - optind > 1)
         return command_misused(self, "one pattern at a time; quote it, lest the shell take it for files");
-    r = ask(self, &o, "POST", "/v1/purge", "pattern", argv[optind], "", &answer);
+    r = ask_once(self, &o, "POST", "/v1/purge", "pattern", argv[optind], "", &answer);
     if (r != STATUS_OK)
         return r;
     if (o.json)
@@ -224,7 +175,7 @@ int gc_command(const struct command *self, int argc, char **argv)
     }
     if (optind < argc)
         return command_misused(self, "there are no arguments");
-    int r = ask(self, &client_options, "POST", "/v1/gc", "dry_run", dry_run ? "1" : NULL, "", &answer);
+    int r = ask_once(self, &client_options, "POST", "/v1/gc", "dry_run", dry_run ? "1" : NULL, "", &answer);
     if (r != STATUS_OK)
         return r;
     return client_options.json ? client_print_json(answer) : print_garbage(answer);
@@ -258,15 +209,6 @@ static int print_usage(const json_t *answer)
 
 int du_command(const struct command *self, int argc, char **argv)
 {
-    struct client_options o = {0};
-    AUTO(auto_json_decref) json_t *answer = NULL;
-    int r = client_read_options(self, argc, argv, &o);
-    if (r != STATUS_OK)
-        return r;
-    if (optind < argc)
-        return command_misused(self, "there are no arguments");
-    r = ask(self, &o, "GET", "/v1/usage", NULL, NULL, NULL, &answer);
-    if (r != STATUS_OK)
-        return r;
-    return o.json ? client_print_json(answer) : print_usage(answer);
+    const struct ask_view view = {.path = "/v1/usage", .question = "there are no arguments", .print = print_usage};
+    return ask_and_show(self, argc, argv, &view);
 }

@@ -3,6 +3,7 @@
 #include "base/auto.h"
 
 #include <check.h>
+#include <errno.h>
 
 #define MS_DAY (24 * 3600 * 1000LL)
 
@@ -21,6 +22,36 @@ START_TEST(sizes_have_the_unit_in_which_they_are_short)
                  {UINT64_MAX, "16.0 EiB"}};
     char text[HUMAN_TEXT];
     ck_assert_str_eq(human_size(cases[_i].bytes, text), cases[_i].text);
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    int64_t ms; /* -1: refused */
+} durations[] = {
+    {"1s", 1000},
+    {"90m", 90 * 60000},
+    {"12h", 12 * 3600000LL},
+    {"30d", 30 * MS_DAY},
+    {"2w", 14 * MS_DAY},
+    {"1000000s", 1000000000},
+    {"1000001s", -1},
+    {"0s", -1},
+    {"-1d", -1},
+    {"1", -1},
+    {"d", -1},
+    {"", -1},
+    {"1h30m", -1},
+    {"1ms", -1},
+    {"1 d", -1},
+    {"99999999999999999999d", -1},
+};
+
+START_TEST(a_duration_is_a_number_and_one_unit)
+{
+    int64_t ms = -1;
+    ck_assert_int_eq(human_read_duration(durations[_i].text, &ms), durations[_i].ms < 0 ? -EINVAL : 0);
+    ck_assert_int_eq(ms, durations[_i].ms);
 }
 END_TEST
 
@@ -57,6 +88,7 @@ int main(void)
 {
     TCase *t = tcase_create("human");
     tcase_add_loop_test(t, sizes_have_the_unit_in_which_they_are_short, 0, 8);
+    tcase_add_loop_test(t, a_duration_is_a_number_and_one_unit, 0, (int)ARRAY_SIZE(durations));
     tcase_add_loop_test(t, ages_have_their_largest_unit, 0, 7);
     tcase_add_loop_test(t, numbers_have_a_comma_at_each_third_digit, 0, 5);
     Suite *s = suite_create("human");

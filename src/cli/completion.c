@@ -50,26 +50,41 @@ static int add_quoted(struct buf *b, const char *s, size_t len, const char *also
 
 /* ------------------------------------------------------------------ bash */
 
-static int bash_command(const struct command *c, struct buf *b)
+/* The names of the command's options: all, or those that take a file. */
+static int add_names(const struct command *c, bool of_files, struct buf *b)
 {
     struct help h = {.rest = c->help};
     struct help_line l;
-    int r = buf_addf(b, "    %s) options='", c->name);
+    int r = 0;
     while (r == 0 && help_next_option(&h, &l)) {
         struct option_words w = words_of(&l);
-        r = buf_addf(b, "%.*s ", w.name_len, w.name);
+        if (!of_files || w.is_file)
+            r = buf_addf(b, "%.*s ", w.name_len, w.name);
     }
-    return r == 0 ? buf_addf(b, "--help' files=%s ;;\n", takes_files(c) ? "yes" : "") : r;
+    return r;
+}
+
+static int bash_command(const struct command *c, struct buf *b)
+{
+    int r = buf_addf(b, "    %s) options='", c->name);
+    if (r == 0)
+        r = add_names(c, /* of_files= */ false, b);
+    if (r == 0)
+        r = buf_adds(b, "--help' paths=' ");
+    if (r == 0)
+        r = add_names(c, /* of_files= */ true, b);
+    return r == 0 ? buf_addf(b, "' files=%s ;;\n", takes_files(c) ? "yes" : "") : r;
 }
 
 static int bash(const struct command *commands, struct buf *b)
 {
-    int r = buf_adds(b, "# bash completion of entrepot; for this shell alone: . <(entrepot completion bash)\n"
-                        "_entrepot() {\n"
-                        "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} options files\n"
-                        "    COMPREPLY=()\n"
-                        "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
-                        "        COMPREPLY=($(compgen -W '--help --version");
+    int r =
+        buf_adds(b, "# bash completion of entrepot; for this shell alone: . <(entrepot completion bash)\n"
+                    "_entrepot() {\n"
+                    "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD-1]} options paths files\n"
+                    "    COMPREPLY=()\n"
+                    "    if [ \"$COMP_CWORD\" = 1 ]; then\n"
+                    "        COMPREPLY=($(compgen -W '--help --version");
     for (const struct command *c = commands; r == 0 && c->name; c++)
         r = buf_addf(b, " %s", c->name);
     if (r == 0)
@@ -79,8 +94,8 @@ static int bash(const struct command *commands, struct buf *b)
     if (r < 0)
         return r;
     return buf_adds(b, "    esac\n"
-                       "    case $before in\n"
-                       "    --config | --token-file | --ca | --file) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
+                       "    case $paths in\n"
+                       "    *\" $before \"*) COMPREPLY=($(compgen -f -- \"$word\")) ;;\n"
                        "    *)\n"
                        "        case $word in\n"
                        "        -*) COMPREPLY=($(compgen -W \"$options\" -- \"$word\")) ;;\n"

@@ -110,8 +110,9 @@ START_TEST(each_shell_is_told_of_commands_options_and_files)
         const char *shell, *lines[4];
     } shells[] = {
         {"bash",
-         {"-W '--help --version look go'", "    look) options='--config --quiet --help' files=yes ;;",
-          "    go) options='--help' files= ;;", "complete -o filenames -F _entrepot entrepot\n"}},
+         {"-W '--help --version look go'",
+          "    look) options='--config --quiet --help' paths=' --config ' files=yes ;;",
+          "    go) options='--help' paths=' ' files= ;;", "complete -o filenames -F _entrepot entrepot\n"}},
         {"zsh",
          {"'look:it'\\''s a look\\: so'", "'--config[where it is,]:FILE:_files'", "'--quiet[nothing]'",
           "#compdef entrepot\n"}},

@@ -119,15 +119,13 @@ static int copy_list(const struct config_list *list, char ***ret_copy)
     return 0;
 }
 
-static void destroy(struct source *s)
+static void free_texts(struct source *s)
 {
     free(s->registry);
     free(s->name);
     free(s->prefix);
-    free(s->account);
     free(s->hop);
     url_finish(&s->url);
-    credentials_free(s->basic);
     free(s->ca);
     free(s->proxy[0]);
     free(s->proxy[1]);
@@ -135,11 +133,21 @@ static void destroy(struct source *s)
     for (size_t i = 0; s->auth_hosts && s->auth_hosts[i]; i++)
         free(s->auth_hosts[i]);
     free(s->auth_hosts);
+}
+
+static void destroy(struct source *s)
+{
     for (int i = 0; i < 2; i++) {
         grants_destroy(s->grants[i]);
         ledger_leave_account(s->ledger, s->accounts[i]);
     }
     ledger_leave_health(s->ledger, s->health);
+    free(s->account);
+    credentials_free(s->basic);
+    if (s->lender)
+        source_unref(s->lender);
+    else
+        free_texts(s);
     free(s);
 }
 
@@ -229,53 +237,34 @@ int source_create(const struct source_needs *needs, const struct config_registry
     return r;
 }
 
-static size_t count_texts(char *const *texts)
-{
-    size_t n = 0;
-    while (texts[n])
-        n++;
-    return n;
-}
-
-static int copy_texts(struct source *s, const struct source *from)
-{
-    const struct config_list hosts = {.items = from->auth_hosts, .count = count_texts(from->auth_hosts)};
-    int r = duplicate(from->registry, &s->registry);
-    if (r == 0)
-        r = duplicate(from->name, &s->name);
-    if (r == 0)
-        r = duplicate(from->prefix, &s->prefix);
-    if (r == 0)
-        r = duplicate(from->hop, &s->hop);
-    if (r == 0)
-        r = duplicate(from->ca, &s->ca);
-    if (r == 0)
-        r = duplicate(from->no_proxy, &s->no_proxy);
-    for (int i = 0; r == 0 && i < 2; i++)
-        r = duplicate(from->proxy[i], &s->proxy[i]);
-    return r == 0 ? copy_list(&hosts, &s->auth_hosts) : r;
-}
-
-int source_with_login(const struct source *from, const char *login, struct source **ret_source)
+int source_with_login(struct source *from, const char *login, struct source **ret_source)
 {
     AUTO(auto_source_unref) struct source *s = calloc(1, sizeof(*s));
     if (!s)
         return -ENOMEM;
-    s->references = 1;
-    s->ledger = from->ledger;
-    s->allow_private = from->allow_private;
-    s->tags = from->tags;
-    s->home = from->home;
-    s->ca_len = from->ca_len;
-    s->connect_timeout_ms = from->connect_timeout_ms;
-    s->header_timeout_ms = from->header_timeout_ms;
-    s->stall_timeout_ms = from->stall_timeout_ms;
-    s->max_connections = from->max_connections;
-    int r = copy_texts(s, from);
-    if (r == 0)
-        r = url_parse(from->url.text, &s->url);
-    if (r == 0)
-        r = duplicate(login, &s->basic);
+    *s = (struct source){
+        .references = 1,
+        .lender = source_ref(from),
+        .registry = from->registry,
+        .name = from->name,
+        .url = from->url,
+        .prefix = from->prefix,
+        .tags = from->tags,
+        .home = from->home,
+        .hop = from->hop,
+        .ca = from->ca,
+        .ca_len = from->ca_len,
+        .proxy = {from->proxy[0], from->proxy[1]},
+        .no_proxy = from->no_proxy,
+        .allow_private = from->allow_private,
+        .auth_hosts = from->auth_hosts,
+        .connect_timeout_ms = from->connect_timeout_ms,
+        .header_timeout_ms = from->header_timeout_ms,
+        .stall_timeout_ms = from->stall_timeout_ms,
+        .max_connections = from->max_connections,
+        .ledger = from->ledger,
+    };
+    int r = duplicate(login, &s->basic);
     if (r == 0)
         r = join_ledger(s);
     if (r == 0)

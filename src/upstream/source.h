@@ -23,6 +23,8 @@ struct health;
 struct ledger;
 
 struct source {
+    struct source *lender; /* whose texts these are: source_with_login(); NULL: its own */
+
     char *registry; /* its name in the configuration */
     char *name;     /* in the registry */
     struct url url; /* where /v2/ is appended */
@@ -64,8 +66,8 @@ struct source_needs {
  * -ENOMEM, -EINVAL: the URL. */
 MUST_CHECK int source_create(const struct source_needs *needs, const struct config_registry *registry,
                              const struct config_source *source, struct source **ret_source);
-/* The same, with another account ("Basic …"). What it learns goes with it. -ENOMEM. */
-MUST_CHECK int source_with_login(const struct source *s, const char *login, struct source **ret_source);
+/* The same, of which nothing is copied, with another account ("Basic …"). What it learns goes with it. -ENOMEM. */
+MUST_CHECK int source_with_login(struct source *from, const char *login, struct source **ret_source);
 struct source *source_ref(struct source *s);
 void source_unref(struct source *s); /* accepts NULL */
 

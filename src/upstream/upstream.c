@@ -159,13 +159,11 @@ int upstream_submit(struct upstream *u, const struct upstream_job *request)
         return r;
 
     AUTO(auto_sources_unref) struct sources *sources = found;
-    AUTO(auto_sources_unref) struct sources *own = NULL;
     struct job *job;
     if (request->login) {
-        r = sources_with_login(found, request->login, &own);
+        r = sources_with_login(found, request->login, &sources);
         if (r < 0)
             return r;
-        sources = sources_ref(own);
         sources_unref(found);
     }
     r = job_create(request, sources, &u->loop, &job);

@@ -4,15 +4,15 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/limits.h"
+#include "server/authorization.h"
+#include "server/client.h"
 #include "server/listener.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <gnutls/gnutls.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 
 #define TOKEN_MIN 16
@@ -70,37 +70,27 @@ static int read_token(const char *file, struct buf *token)
 static bool same_text(const char *a, const char *b)
 {
     struct digest x, y;
-    if (digest_of(DIGEST_SHA256, a, strlen(a), &x) < 0 || digest_of(DIGEST_SHA256, b, strlen(b), &y) < 0)
-        return false;
-    uint8_t differ = 0;
-    for (size_t i = 0; i < sizeof(x.raw); i++)
-        differ |= x.raw[i] ^ y.raw[i];
-    return differ == 0;
+    return digest_of(DIGEST_SHA256, a, strlen(a), &x) == 0 && digest_of(DIGEST_SHA256, b, strlen(b), &y) == 0 &&
+           gnutls_memcmp(x.raw, y.raw, sizeof(x.raw)) == 0;
 }
 
 static bool has_token(const struct admin_server *s, struct MHD_Connection *connection)
 {
-    static const char scheme[] = "Bearer ";
     const char *header = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
+    AUTO(authorization_finish) struct authorization given = {.kind = AUTHORIZATION_NONE};
     AUTO_BUF struct buf token = BUF_INIT(LIMIT_ADMIN_TOKEN);
-    if (!header || strncasecmp(header, scheme, strlen(scheme)) != 0 || !s->token_file ||
-        read_token(s->token_file, &token) < 0)
-        return false;
-    return same_text(header + strlen(scheme) + strspn(header + strlen(scheme), " "), token.data);
+    return authorization_parse(header, &given) == 0 && given.kind == AUTHORIZATION_BEARER && s->token_file &&
+           read_token(s->token_file, &token) == 0 && same_text(given.token, token.data);
 }
 
 static void name_peer(char *who, int fd)
 {
     struct sockaddr_storage address;
     socklen_t len = sizeof(address);
-    char text[INET6_ADDRSTRLEN] = "?";
+    char text[INET6_ADDRSTRLEN] = "";
     if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
-        (void)inet_ntop(address.ss_family,
-                        address.ss_family == AF_INET6
-                            ? (const void *)&((const struct sockaddr_in6 *)(const void *)&address)->sin6_addr
-                            : (const void *)&((const struct sockaddr_in *)(const void *)&address)->sin_addr,
-                        text, sizeof(text));
-    (void)snprintf(who, ADMIN_WHO_MAX, "token %s", text);
+        client_address((struct sockaddr *)&address, text);
+    (void)snprintf(who, ADMIN_WHO_MAX, "token %s", *text ? text : "?");
 }
 
 /* Whether it may ask; `who` says who it is. */

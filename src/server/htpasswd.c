@@ -2,7 +2,7 @@
 
 #include <crypt.h>
 #include <errno.h>
-#include <stdint.h>
+#include <gnutls/gnutls.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,12 +107,7 @@ const char *htpasswd_find(const struct htpasswd *h, const char *user)
 static bool is_same(const char *a, const char *b)
 {
     size_t len = strlen(a);
-    uint8_t differ = 0;
-    if (len != strlen(b))
-        return false;
-    for (size_t i = 0; i < len; i++)
-        differ |= (uint8_t)(a[i] ^ b[i]);
-    return differ == 0;
+    return len == strlen(b) && gnutls_memcmp(a, b, len) == 0;
 }
 
 bool htpasswd_verify(const char *hash, const char *password)

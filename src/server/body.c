@@ -31,6 +31,13 @@ static ssize_t read_mirror(void *arg, uint64_t offset, void *data, size_t len)
     return mirror_read(arg, offset, data, len);
 }
 
+static void note_handed_out(struct request *r, uint64_t until)
+{
+    r->handed_out = until;
+    if (r->first_us == 0)
+        r->first_us = clock_monotonic_us();
+}
+
 /* MHD_ContentReaderCallback: 0 is allowed only because the connection is suspended then. */
 static ssize_t read_body(void *cls, uint64_t offset, char *data, size_t len)
 {
@@ -44,20 +51,19 @@ static ssize_t read_body(void *cls, uint64_t offset, char *data, size_t len)
         r->cut = true;
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
-    if (n > 0) {
-        r->handed_out = offset + (uint64_t)n;
-        if (r->first_us == 0)
-            r->first_us = clock_monotonic_us();
-    }
+    if (n > 0)
+        note_handed_out(r, offset + (uint64_t)n);
     return n;
 }
 
-static struct MHD_Response *from_reader(struct request *r, uint64_t length)
+/* `told` is the length that the client is told. */
+static struct MHD_Response *from_reader(struct request *r, uint64_t length, uint64_t told,
+                                        MHD_ContentReaderCallback read)
 {
     r->length = length;
     r->streamed = true;
     unsigned streams = ++r->door->streams;
-    return MHD_create_response_from_callback(length, block_size(streams, length), read_body, r, NULL);
+    return MHD_create_response_from_callback(told, block_size(streams, length), read, r, NULL);
 }
 
 static struct MHD_Response *from_memory(struct request *r, const void *memory, uint64_t length)
@@ -82,8 +88,9 @@ static struct MHD_Response *from_file(struct request *r, int fd, struct range ra
 
 static struct MHD_Response *from_part(struct request *r, struct range range)
 {
+    const uint64_t length = range.last - range.first + 1;
     r->first = range.first;
-    return from_reader(r, range.last - range.first + 1);
+    return from_reader(r, length, length, read_body);
 }
 
 /* There is no sendfile then, and libmicrohttpd would read the file in pieces of 4 KiB and send each as a record of its
@@ -120,7 +127,7 @@ struct MHD_Response *body_ranges(struct request *r, const struct mirror_answer *
     if (multipart_create(ranges, a->size, a->content_type, &r->parts) < 0)
         return NULL;
     r->may_wait = a->body == MIRROR_FLIGHT;
-    return from_reader(r, multipart_length(r->parts));
+    return from_reader(r, multipart_length(r->parts), multipart_length(r->parts), read_body);
 }
 
 static ssize_t read_packed(void *cls, uint64_t offset, char *data, size_t len)
@@ -138,19 +145,14 @@ static ssize_t read_packed(void *cls, uint64_t offset, char *data, size_t len)
         r->cut = true;
         return MHD_CONTENT_READER_END_WITH_ERROR;
     }
-    r->handed_out = offset + (uint64_t)n;
-    if (r->first_us == 0)
-        r->first_us = clock_monotonic_us();
+    note_handed_out(r, offset + (uint64_t)n);
     return n;
 }
 
 struct MHD_Response *body_packed(struct request *r, const struct mirror_answer *a)
 {
-    r->length = a->packed_size;
     r->packed_fd = a->packed_fd;
-    r->streamed = true;
-    unsigned streams = ++r->door->streams;
-    return MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, block_size(streams, r->length), read_packed, r, NULL);
+    return from_reader(r, a->packed_size, MHD_SIZE_UNKNOWN, read_packed);
 }
 
 static ssize_t read_nothing(void *cls, uint64_t offset, char *data, size_t len)

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/unix_address.h"
+#include "config/config.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -137,7 +138,7 @@ static void add_socket(struct listener *l, int fd, char *path)
 
 static int add_unix(struct listener *l, const char *address, struct buf *error)
 {
-    AUTO_FREE char *path = strdup(address + strlen(LISTENER_UNIX));
+    AUTO_FREE char *path = strdup(address + strlen(CONFIG_UNIX));
     int fd = -1;
     int r = !path ? -ENOMEM : l->count < SOCKETS_MAX ? open_unix(path, &fd) : -EMFILE;
     if (r < 0)
@@ -181,7 +182,7 @@ int listener_create(char *const *addresses, unsigned max_connections, struct lis
         return -errno;
     l->sockets[0] = (struct pollfd){.fd = l->wakeup, .events = POLLIN};
     for (; *addresses; addresses++) {
-        bool is_unix = strncmp(*addresses, LISTENER_UNIX, strlen(LISTENER_UNIX)) == 0;
+        bool is_unix = strncmp(*addresses, CONFIG_UNIX, strlen(CONFIG_UNIX)) == 0;
         int r = is_unix ? add_unix(l, *addresses, error) : add_address(l, *addresses, error);
         if (r < 0)
             return r;
@@ -264,7 +265,7 @@ static void log_socket(const struct listener *l, size_t i, const char *event)
     char text[ADDRESS_TEXT] = "?";
     if (l->paths[i]) {
         AUTO_BUF struct buf b = BUF_INIT(2 * PATH_MAX);
-        if (buf_addf(&b, LISTENER_UNIX "%s", l->paths[i]) == 0)
+        if (buf_addf(&b, CONFIG_UNIX "%s", l->paths[i]) == 0)
             log_event(LOG_INFO, event, LOG_S("listen", b.data));
         return;
     }

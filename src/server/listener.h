@@ -19,8 +19,6 @@ struct listener;
 /* Takes over `fd`. Called by the listener's thread; must not block. */
 typedef void listener_accept(void *arg, int fd, const struct sockaddr *address, socklen_t address_len);
 
-#define LISTENER_UNIX "unix:" /* before the path of a Unix socket */
-
 /* Binds and listens, without accepting yet: what arrives waits. Addresses are "host:port", "[v6]:port" or "unix:path",
  * NULL-terminated; port 0 takes any that is free. A Unix socket is its owner's alone (mode 0600), takes the place of
  * one that a dead process left, and goes at the stop. On failure `error` has it in words. */

@@ -39,9 +39,9 @@ struct jwt_keys {
     struct key keys[JWT_KEYS_MAX];
 };
 
-static int say(struct buf *why, int r, const char *what)
+static int say(struct buf *why, const char *what)
 {
-    return buf_adds(why, what) < 0 ? -ENOMEM : r;
+    return buf_adds(why, what) < 0 ? -ENOMEM : -EINVAL;
 }
 
 static void auto_pubkey(gnutls_pubkey_t *key)
@@ -80,11 +80,11 @@ static int add_key(struct jwt_keys *k, gnutls_pubkey_t *key, const char *id, str
 {
     enum algorithm algorithm;
     if (!find_algorithm(*key, &algorithm))
-        return say(why, -EINVAL, "a key must be RSA of 2048 to 8192 bits, EC on P-256, or Ed25519");
+        return say(why, "a key must be RSA of 2048 to 8192 bits, EC on P-256, or Ed25519");
     if (k->count == JWT_KEYS_MAX)
-        return say(why, -EINVAL, "there are too many keys");
+        return say(why, "there are too many keys");
     if (strlen(id) >= ID_MAX)
-        return say(why, -EINVAL, "the id of a key is too long");
+        return say(why, "the id of a key is too long");
     struct key *new = &k->keys[k->count++];
     new->algorithm = algorithm;
     new->key = TAKE_PTR(*key);
@@ -111,7 +111,7 @@ static int add_pem(struct jwt_keys *k, const char *block, size_t len, bool is_ce
     }
     if (e == GNUTLS_E_MEMORY_ERROR)
         return -ENOMEM;
-    return e == 0 ? add_key(k, &key, "", why) : say(why, -EINVAL, gnutls_strerror(e));
+    return e == 0 ? add_key(k, &key, "", why) : say(why, gnutls_strerror(e));
 }
 
 static int add_pems(struct jwt_keys *k, const char *text, struct buf *why)
@@ -124,9 +124,9 @@ static int add_pems(struct jwt_keys *k, const char *text, struct buf *why)
         const char *next = !last ? NULL : line_end ? line_end + 1 : last + strlen(last);
         bool is_certificate = strncmp(name, "CERTIFICATE-----", 16) == 0;
         if (!next)
-            return say(why, -EINVAL, "a PEM block has no end");
+            return say(why, "a PEM block has no end");
         if (!is_certificate && strncmp(name, "PUBLIC KEY-----", 15) != 0)
-            return say(why, -EINVAL, "a PEM block is neither a PUBLIC KEY nor a CERTIFICATE");
+            return say(why, "a PEM block is neither a PUBLIC KEY nor a CERTIFICATE");
         int r = add_pem(k, at, (size_t)(next - at), is_certificate, why);
         if (r < 0)
             return r;
@@ -192,7 +192,7 @@ static int import_jwk(const json_t *jwk, gnutls_pubkey_t key)
 static int add_jwk(struct jwt_keys *k, const json_t *jwk, struct buf *why)
 {
     if (json_object_get(jwk, "d") || json_object_get(jwk, "k"))
-        return say(why, -EINVAL, "a private key, or a shared one, does not belong here");
+        return say(why, "a private key, or a shared one, does not belong here");
     if (!is_ours(jwk))
         return 0;
     AUTO(auto_pubkey) gnutls_pubkey_t key = NULL;
@@ -201,8 +201,7 @@ static int add_jwk(struct jwt_keys *k, const json_t *jwk, struct buf *why)
         e = import_jwk(jwk, key);
     if (e == GNUTLS_E_MEMORY_ERROR)
         return -ENOMEM;
-    return e == 0 ? add_key(k, &key, member(jwk, "kid"), why)
-                  : say(why, -EINVAL, "a key of the set is not well-formed");
+    return e == 0 ? add_key(k, &key, member(jwk, "kid"), why) : say(why, "a key of the set is not well-formed");
 }
 
 static int add_set(struct jwt_keys *k, const char *text, size_t len, struct buf *why)
@@ -213,12 +212,12 @@ static int add_set(struct jwt_keys *k, const char *text, size_t len, struct buf 
     size_t i;
     int r = 0;
     if (!set)
-        r = json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : say(why, -EINVAL, error.text);
+        r = json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : say(why, error.text);
     else if (!json_is_array(keys))
-        r = say(why, -EINVAL, "a JSON Web Key Set has a list of keys");
+        r = say(why, "a JSON Web Key Set has a list of keys");
     for (i = 0; r == 0 && i < json_array_size(keys); i++) {
         jwk = json_array_get(keys, i);
-        r = json_is_object(jwk) ? add_jwk(k, jwk, why) : say(why, -EINVAL, "a key of the set is no object");
+        r = json_is_object(jwk) ? add_jwk(k, jwk, why) : say(why, "a key of the set is no object");
     }
     json_decref(set);
     return r;
@@ -235,11 +234,11 @@ int jwt_keys_create(const char *text, size_t len, struct jwt_keys **ret_keys, st
     k->references = 1;
     int r = len > 0 ? buf_add(&copy, text, len) : 0;
     if (r < 0)
-        return r == -EFBIG ? say(why, -EINVAL, "too large") : r;
+        return r == -EFBIG ? say(why, "too large") : r;
     const char *begin = len > 0 ? copy.data + strspn(copy.data, " \t\r\n") : "";
     r = *begin == '{' ? add_set(k, text, len, why) : add_pems(k, begin, why);
     if (r == 0 && k->count == 0)
-        r = say(why, -EINVAL, "there is no key in it");
+        r = say(why, "there is no key in it");
     if (r == 0)
         *ret_keys = TAKE_PTR(k);
     return r;

@@ -385,10 +385,15 @@ bool config_has_logins(const struct config *c)
     return c->server.auth.htpasswd || c->server.auth.token.keys || c->server.auth.rule_count > 0;
 }
 
-bool config_is_open(const struct config_registry *r, const char *repository)
+bool config_has_match(const struct config_list *patterns, const char *text)
 {
-    for (size_t i = 0; i < r->open.count; i++)
-        if (fnmatch(r->open.items[i], repository, 0) == 0)
+    for (size_t i = 0; i < patterns->count; i++)
+        if (fnmatch(patterns->items[i], text, 0) == 0)
             return true;
     return false;
+}
+
+bool config_is_open(const struct config_registry *r, const char *repository)
+{
+    return config_has_match(&r->open, repository);
 }

@@ -233,6 +233,8 @@ const char *config_tag_rule(const struct config *c, const char *reference);
 uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system);
 /* Whether one of the networks has the address, which is text. */
 bool config_has_address(const struct config_list *networks, const char *address);
+/* Whether one of the globs is matched by the text. */
+bool config_has_match(const struct config_list *patterns, const char *text);
 /* Whether clients have to say here who they are. */
 bool config_has_logins(const struct config *c);
 /* Whether everybody may pull its private content: it matches one of registries.NAME.open. */

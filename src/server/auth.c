@@ -14,7 +14,6 @@
 #include "server/verdicts.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
@@ -295,14 +294,6 @@ void identity_finish(struct identity *identity)
 
 /* ------------------------------------------------------------------ what he may do */
 
-static bool matches(const struct config_list *patterns, const char *text)
-{
-    for (size_t i = 0; i < patterns->count; i++)
-        if (fnmatch(patterns->items[i], text, 0) == 0)
-            return true;
-    return false;
-}
-
 #define NAME_MAX_FULL (256 + LIMIT_NAME + 2)
 
 static void full_name(const char *registry, const char *repository, char name[NAME_MAX_FULL])
@@ -330,8 +321,8 @@ bool auth_token_lacks(const struct auth *a, const struct identity *identity, con
 
 static bool is_about(const struct config_auth_rule *rule, const char *user, const char *certificate)
 {
-    return rule->anonymous || (*user && matches(&rule->users, user)) ||
-           (*certificate && matches(&rule->certificates, certificate));
+    return rule->anonymous || (*user && config_has_match(&rule->users, user)) ||
+           (*certificate && config_has_match(&rule->certificates, certificate));
 }
 
 bool auth_allows(const struct auth *a, const struct identity *identity, const char *registry, const char *repository,
@@ -343,7 +334,8 @@ bool auth_allows(const struct auth *a, const struct identity *identity, const ch
     full_name(registry, repository, name);
     for (size_t i = 0; i < a->config->server.auth.rule_count; i++) {
         const struct config_auth_rule *rule = &a->config->server.auth.rules[i];
-        if (!is_about(rule, lacks ? "" : identity->user, identity->certificate) || !matches(&rule->repositories, name))
+        if (!is_about(rule, lacks ? "" : identity->user, identity->certificate) ||
+            !config_has_match(&rule->repositories, name))
             continue;
         allowed = true;
         private = private || rule->private;

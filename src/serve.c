@@ -176,6 +176,13 @@ static int open_store(struct service *s)
     return check_restored(s->store, path);
 }
 
+/* What a floor says of its start; without words of its own, what the error means. */
+static int fail(const char *event, int r, const struct buf *words)
+{
+    log_event(LOG_ERROR, event, LOG_S("error", words && words->len ? words->data : strerror(-r)));
+    return r;
+}
+
 static int start_admin(struct service *s, struct config *config)
 {
     AUTO_BUF struct buf errors = BUF_INIT(MIB);
@@ -184,9 +191,7 @@ static int start_admin(struct service *s, struct config *config)
     int r = admin_create(&options, &s->admin);
     if (r == 0)
         r = admin_server_start(config, s->admin, &s->admin_server, &errors);
-    if (r < 0)
-        log_event(LOG_ERROR, "admin", LOG_S("error", errors.len ? errors.data : strerror(-r)));
-    return r;
+    return r < 0 ? fail("admin", r, &errors) : 0;
 }
 
 static int start_floors(struct service *s)
@@ -194,37 +199,30 @@ static int start_floors(struct service *s)
     AUTO_BUF struct buf errors = BUF_INIT(MIB);
     struct config *config = s->of_server;
     int r = ops_start(config, &s->ops, &errors);
-    if (r < 0) {
-        log_event(LOG_ERROR, "ops", LOG_S("error", errors.len ? errors.data : strerror(-r)));
-        return r;
-    }
+    if (r < 0)
+        return fail("ops", r, &errors);
     r = open_store(s);
     if (r < 0)
         return r;
     buf_reset(&errors);
     r = upstream_start(config, &errors, &s->upstream);
     log_lines(LOG_WARN, "credentials", &errors);
-    if (r < 0) {
-        log_event(LOG_ERROR, "upstream", LOG_S("error", strerror(-r)));
-        return r;
-    }
+    if (r < 0)
+        return fail("upstream", r, NULL);
     collect_start(s->upstream);
     const struct mirror_options options = {.config = config, .store = s->store, .upstream = s->upstream};
     r = mirror_start(&options, &s->mirror);
-    if (r < 0) {
-        log_event(LOG_ERROR, "mirror", LOG_S("error", strerror(-r)));
-        return r;
-    }
+    if (r < 0)
+        return fail("mirror", r, NULL);
     r = start_admin(s, config);
     if (r < 0)
         return r;
     buf_reset(&errors);
     r = server_start(config, s->mirror, &s->server, &errors);
     if (r < 0)
-        log_event(LOG_ERROR, "server", LOG_S("error", errors.len ? errors.data : strerror(-r)));
-    else
-        ops_enter(s->ops, OPS_SERVING);
-    return r;
+        return fail("server", r, &errors);
+    ops_enter(s->ops, OPS_SERVING);
+    return 0;
 }
 
 static int start(struct service *s)
@@ -236,10 +234,8 @@ static int start(struct service *s)
     s->of_server = s->of_upstream = s->of_mirror = s->of_admin = config;
     configure_log(config);
     r = log_start();
-    if (r < 0) {
-        log_event(LOG_ERROR, "log", LOG_S("error", strerror(-r)));
-        return r;
-    }
+    if (r < 0)
+        return fail("log", r, NULL);
     log_event(LOG_INFO, "start", LOG_S("version", ENTREPOT_VERSION), LOG_S("config", s->file),
               LOG_U("registries", config->registry_count), LOG_U("threads", config->server.threads));
     metrics_set(METRIC_BUILD_INFO, 1, LABELS(ENTREPOT_VERSION));

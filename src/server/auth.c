@@ -2,7 +2,6 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
-#include "base/log.h"
 #include "base/metrics.h"
 #include "server/authorization.h"
 #include "server/file.h"
@@ -95,11 +94,7 @@ static void reload(struct auth *a, struct source *s)
     if (!s->file || !is_new)
         return;
     s->bad = r < 0;
-    if (r < 0)
-        log_event(LOG_ERROR, "auth_reload", LOG_S("file", s->file), LOG_S("result", "failed, the old one stays"),
-                  LOG_S("error", why.len ? why.data : strerror(-r)));
-    else
-        log_event(LOG_INFO, "auth_reload", LOG_S("file", s->file), LOG_S("result", "done"));
+    file_log_reload("auth_reload", s->file, r, &why);
 }
 
 void auth_reload(struct auth *a)
@@ -115,11 +110,11 @@ static int load_first(struct auth *a, struct source *s, struct buf *error)
     AUTO_BUF struct buf why = BUF_INIT(4 * KIB);
     bool is_new;
     int r = s->file ? load(a, s, &is_new, &why) : 0;
-    if (r < 0 && buf_addf(error, "%s: %s", s->file, why.len ? why.data : strerror(-r)) < 0)
-        return -ENOMEM;
+    if (r < 0)
+        return file_fail(s->file, r, &why, error);
     if (s->file)
         metrics_set(METRIC_AUTH_RELOAD_SUCCESS, 1, NO_LABELS);
-    return r;
+    return 0;
 }
 
 int auth_create(const struct config *config, struct auth **ret_auth, struct buf *error)

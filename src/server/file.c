@@ -1,5 +1,7 @@
 #include "server/file.h"
 
+#include "base/log.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -35,6 +37,25 @@ bool file_has_changed(struct file_mark *mark, const struct buf *a, const struct 
     bool changed = !digest_equal(&now, &mark->seen);
     mark->seen = now;
     return changed;
+}
+
+static const char *words(int r, const struct buf *why)
+{
+    return why->len ? why->data : strerror(-r);
+}
+
+int file_fail(const char *file, int r, const struct buf *why, struct buf *error)
+{
+    return buf_addf(error, "%s: %s", file, words(r, why)) < 0 ? -ENOMEM : r;
+}
+
+void file_log_reload(const char *event, const char *file, int r, const struct buf *why)
+{
+    if (r < 0)
+        log_event(LOG_ERROR, event, LOG_S("file", file), LOG_S("result", "failed, the old one stays"),
+                  LOG_S("error", words(r, why)));
+    else
+        log_event(LOG_INFO, event, LOG_S("file", file), LOG_S("result", "done"));
 }
 
 void file_finish_secret(struct buf *text)

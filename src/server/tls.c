@@ -107,7 +107,7 @@ int tls_create(const struct config *config, struct tls **ret_tls, struct buf *er
         bool is_new;
         int r = s->file ? load(t, s, &is_new, &why) : 0;
         if (r < 0)
-            return buf_addf(error, "%s: %s", s->file, why.len ? why.data : strerror(-r)) < 0 ? -ENOMEM : r;
+            return file_fail(s->file, r, &why, error);
         note_expiry(s);
         if (s->pair && has_expired(s->pair))
             log_event(LOG_ERROR, "tls_expired", LOG_S("certificate", s->file));
@@ -139,13 +139,9 @@ static void reload(struct tls *t, struct slot *s)
     if (!is_new)
         return; /* and s->bad is as it was */
     s->bad = r < 0;
-    if (r < 0) {
-        log_event(LOG_ERROR, "tls_reload", LOG_S("file", s->file), LOG_S("result", "failed, the old one stays"),
-                  LOG_S("error", why.len ? why.data : strerror(-r)));
-        return;
-    }
-    note_expiry(s);
-    log_event(LOG_INFO, "tls_reload", LOG_S("file", s->file), LOG_S("result", "done"));
+    file_log_reload("tls_reload", s->file, r, &why);
+    if (r == 0)
+        note_expiry(s);
 }
 
 void tls_reload(struct tls *t)

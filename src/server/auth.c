@@ -83,7 +83,11 @@ static int load(struct auth *a, struct source *s, bool *ret_new, struct buf *why
     AUTO(file_finish_secret) struct buf text = BUF_INIT(s->max);
     int r = file_read(s->file, &text, why);
     *ret_new = file_has_changed(&s->seen, r == 0 ? &text : NULL, NULL);
-    return r < 0 || !*ret_new ? r : s->take(a, &text, why);
+    if (r == 0 && *ret_new)
+        r = s->take(a, &text, why);
+    if (r == -ENOMEM)
+        file_forget(&s->seen);
+    return r;
 }
 
 static void reload(struct auth *a, struct source *s)

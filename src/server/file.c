@@ -39,6 +39,11 @@ bool file_has_changed(struct file_mark *mark, const struct buf *a, const struct 
     return changed;
 }
 
+void file_forget(struct file_mark *mark)
+{
+    *mark = (struct file_mark){0};
+}
+
 static const char *words(int r, const struct buf *why)
 {
     return why->len ? why->data : strerror(-r);

@@ -18,6 +18,8 @@ struct file_mark {
 MUST_CHECK int file_read(const char *file, struct buf *text, struct buf *why);
 /* Whether the texts, of which there may be none, are others than the last time. */
 bool file_has_changed(struct file_mark *mark, const struct buf *a, const struct buf *b);
+/* Want of memory says nothing about the texts: they are others again the next time. */
+void file_forget(struct file_mark *mark);
 /* "FILE: WHY", or what `r` means where `why` has no words; `r`, or -ENOMEM. */
 MUST_CHECK int file_fail(const char *file, int r, const struct buf *why, struct buf *error);
 /* Tells the log what came of reading it again: `r` and `why` as above, 0 for what has been taken. */

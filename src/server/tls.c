@@ -74,7 +74,7 @@ static int load(struct tls *t, struct slot *s, bool *ret_new, struct buf *why)
     if (r == 0)
         take(t, s, TAKE_PTR(pair), TAKE_PTR(trust));
     if (r == -ENOMEM)
-        s->mark = (struct file_mark){0}; /* it says nothing about the files: once more the next time */
+        file_forget(&s->mark);
     return r;
 }
 

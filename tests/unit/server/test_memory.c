@@ -1,11 +1,14 @@
 /*
  * Memory that runs out in the server, at each allocation in turn: a request is answered rightly, or with a 5xx, or its
  * connection ends; never with wrong bytes. The next one is right. libmicrohttpd's own allocations cannot be made to
- * fail.
+ * fail. And when a file is read again: the next look takes what it has.
  */
 #include "base/log.h"
+#include "base/metrics.h"
 #include "client.h"
 #include "fake_mirror.h"
+#include "folder.h"
+#include "server/auth.h"
 #include "server/server.h"
 #include "starve.h"
 
@@ -101,6 +104,35 @@ START_TEST(whichever_allocation_fails_no_answer_is_wrong)
 }
 END_TEST
 
+#define HASH "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC"
+
+START_TEST(a_file_that_was_not_taken_for_want_of_memory_is_taken_at_the_next_look)
+{
+    AUTO_BUF struct buf error = BUF_INIT(4096);
+    AUTO(auto_auth_destroy) struct auth *auth = NULL;
+    char users[256];
+    folder_create();
+    (void)snprintf(users, sizeof(users), "%s", folder_path("users"));
+    folder_put("users", "jo:" HASH "\n");
+    const struct config with_users = {.server.auth = {.htpasswd = users, .failures = 5}};
+    ck_assert_int_eq(auth_create(&with_users, &auth, &error), 0);
+    unsigned n = 0;
+    for (bool fired = true; fired; n++) {
+        ck_assert_uint_lt(n, 1000);
+        folder_put("users", n % 2 == 0 ? "al:" HASH "\n" : "jo:" HASH "\n");
+        starve_arm(n, (enum starve_extent)_i);
+        starve_enter(true);
+        auth_reload(auth);
+        starve_enter(false);
+        fired = starve_disarm();
+        auth_reload(auth);
+        ck_assert_int_eq(metrics_value(METRIC_AUTH_RELOAD_SUCCESS, NO_LABELS), 1);
+    }
+    ck_assert_uint_gt(n, 1);
+    folder_remove();
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("memory");
@@ -110,6 +142,10 @@ int main(void)
     tcase_add_loop_test(tests, whichever_allocation_fails_no_answer_is_wrong, 0,
                         (int)ARRAY_SIZE(asks) * STARVE_EXTENTS);
     suite_add_tcase(suite, tests);
+    TCase *files = tcase_create("files");
+    tcase_add_loop_test(files, a_file_that_was_not_taken_for_want_of_memory_is_taken_at_the_next_look, 0,
+                        STARVE_EXTENTS);
+    suite_add_tcase(suite, files);
     SRunner *runner = srunner_create(suite);
     srunner_run_all(runner, CK_ENV);
     int failed = srunner_ntests_failed(runner);

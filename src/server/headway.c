@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
+#include "server/lookout.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -11,7 +12,6 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
-#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 
@@ -20,9 +20,7 @@
 struct headway_watch {
     /* set at create */
     struct headway_terms terms;
-    int stop; /* eventfd */
-    pthread_t thread;
-    bool running;
+    struct lookout lookout;
 
     pthread_mutex_t lock;
     struct headway *first; /* under lock */
@@ -94,7 +92,7 @@ static void look_at_all(struct headway_watch *w)
 static void *run(void *arg)
 {
     struct headway_watch *w = arg;
-    struct pollfd fd = {.fd = w->stop, .events = POLLIN};
+    struct pollfd fd = {.fd = w->lookout.stop, .events = POLLIN};
     while (poll(&fd, 1, (int)LOOK_EVERY) <= 0)
         look_at_all(w);
     return NULL;
@@ -107,28 +105,17 @@ int headway_watch_create(const struct headway_terms *terms, struct headway_watch
         return -ENOMEM;
     w->terms = *terms;
     (void)pthread_mutex_init(&w->lock, NULL);
-    w->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->stop < 0)
-        return -errno;
-    int r = pthread_create(&w->thread, NULL, run, w);
-    if (r != 0)
-        return -r;
-    w->running = true;
-    *ret_watch = TAKE_PTR(w);
-    return 0;
+    int r = lookout_start(&w->lookout, run, w);
+    if (r == 0)
+        *ret_watch = TAKE_PTR(w);
+    return r;
 }
 
 void headway_watch_destroy(struct headway_watch *w)
 {
-    const uint64_t one = 1;
     if (!w)
         return;
-    if (w->running) {
-        (void)!write(w->stop, &one, sizeof(one));
-        (void)pthread_join(w->thread, NULL);
-    }
-    if (w->stop >= 0)
-        (void)close(w->stop);
+    lookout_stop(&w->lookout);
     (void)pthread_mutex_destroy(&w->lock);
     free(w);
 }

@@ -1,15 +1,14 @@
 #include "server/watch.h"
 
 #include "base/clock.h"
+#include "server/lookout.h"
 
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
-#include <pthread.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/inotify.h>
 
 /* Several files are rarely written at once: it is waited until nothing has happened for so long, but not for ever. */
@@ -26,10 +25,8 @@ struct watch {
     int64_t every_ms;
     watch_changed *fn;
     void *arg;
-    int stop;    /* eventfd */
     int inotify; /* -1: the system has none left, and only time tells */
-    pthread_t thread;
-    bool running;
+    struct lookout lookout;
 };
 
 static void watch_directory_of(const struct watch *w, const char *file)
@@ -77,7 +74,7 @@ static bool settle(const struct watch *w, struct pollfd *fds)
 static void *run(void *arg)
 {
     struct watch *w = arg;
-    struct pollfd fds[] = {{.fd = w->stop, .events = POLLIN}, {.fd = w->inotify, .events = POLLIN}};
+    struct pollfd fds[] = {{.fd = w->lookout.stop, .events = POLLIN}, {.fd = w->inotify, .events = POLLIN}};
     for (;;) {
         watch_directories(w);
         w->fn(w->arg);
@@ -101,28 +98,17 @@ int watch_create(const char *const *files, size_t count, int64_t every_ms, watch
     w->fn = fn;
     w->arg = arg;
     w->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
-    w->stop = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->stop < 0)
-        return -errno;
-    int r = pthread_create(&w->thread, NULL, run, w);
-    if (r != 0)
-        return -r;
-    w->running = true;
-    *ret_watch = TAKE_PTR(w);
-    return 0;
+    int r = lookout_start(&w->lookout, run, w);
+    if (r == 0)
+        *ret_watch = TAKE_PTR(w);
+    return r;
 }
 
 void watch_destroy(struct watch *w)
 {
-    const uint64_t one = 1;
     if (!w)
         return;
-    if (w->running) {
-        (void)!write(w->stop, &one, sizeof(one));
-        (void)pthread_join(w->thread, NULL);
-    }
-    if (w->stop >= 0)
-        (void)close(w->stop);
+    lookout_stop(&w->lookout);
     if (w->inotify >= 0)
         (void)close(w->inotify);
     free(w);

@@ -1,6 +1,7 @@
 #include "server/auth.h"
 
 #include "base/clock.h"
+#include "base/controls.h"
 #include "base/limits.h"
 #include "base/metrics.h"
 #include "server/authorization.h"
@@ -226,10 +227,8 @@ static enum auth_verdict check_password(struct auth *a, const struct authorizati
 /* It is written to the log. */
 static bool is_user(const char *s)
 {
-    for (const char *p = s; *p; p++)
-        if ((unsigned char)*p < ' ' || *p == 0x7f)
-            return false;
-    return strlen(s) < AUTH_USER_MAX;
+    size_t len = strlen(s);
+    return len < AUTH_USER_MAX && !has_controls(s, len);
 }
 
 /* There is nothing to guess here, so that failures are not counted: a token that has expired is everyday life. */

@@ -1,20 +1,12 @@
 #include "server/authorization.h"
 
 #include "base/base64.h"
+#include "base/controls.h"
 
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-static bool has_control_characters(const char *s, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if ((unsigned char)s[i] < 0x20 || s[i] == 0x7f)
-            return true;
-    return false;
-}
 
 /* The part behind the scheme; NULL where it is another one. */
 static const char *behind(const char *value, const char *scheme)
@@ -30,7 +22,7 @@ static void read_basic(const char *text, struct authorization *a)
         return;
     a->memory[len] = '\0';
     char *colon = memchr(a->memory, ':', len);
-    if (!colon || has_control_characters(a->memory, len))
+    if (!colon || has_controls(a->memory, len))
         return;
     *colon = '\0';
     a->user = a->memory;

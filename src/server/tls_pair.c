@@ -1,5 +1,7 @@
 #include "server/tls_pair.h"
 
+#include "base/controls.h"
+
 #include <errno.h>
 #include <gnutls/x509.h>
 #include <string.h>
@@ -169,9 +171,7 @@ static void read_name(gnutls_x509_crt_t certificate, char name[TLS_NAME_MAX])
 {
     size_t len = TLS_NAME_MAX;
     bool good = gnutls_x509_crt_get_dn_by_oid(certificate, GNUTLS_OID_X520_COMMON_NAME, 0, 0, name, &len) >= 0;
-    for (size_t i = 0; good && i < len; i++)
-        good = (unsigned char)name[i] >= 0x20 && name[i] != 0x7f;
-    name[good ? len : 0] = '\0';
+    name[good && !has_controls(name, len) ? len : 0] = '\0';
 }
 
 bool tls_trust_accepts(const struct tls_trust *t, const gnutls_datum_t *chain, unsigned len, char name[TLS_NAME_MAX])

@@ -1,6 +1,7 @@
 #include "upstream/credentials.h"
 
 #include "base/base64.h"
+#include "base/controls.h"
 #include "base/limits.h"
 
 #include <errno.h>
@@ -98,14 +99,6 @@ static const json_t *find_entry(const json_t *auths, const struct credentials_na
     return NULL;
 }
 
-static bool has_control_characters(const char *s)
-{
-    for (; *s; s++)
-        if ((unsigned char)*s < 0x20 || *s == 0x7f)
-            return true;
-    return false;
-}
-
 /* "user:password" of an entry. */
 static char *login_of(const json_t *entry)
 {
@@ -137,7 +130,7 @@ int credentials_parse(const char *text, size_t len, const struct credentials_nam
         return -ESRCH;
     }
     AUTO(auto_secret) char *login = login_of(entry);
-    if (!login || !strchr(login, ':') || login[0] == ':' || has_control_characters(login)) {
+    if (!login || !strchr(login, ':') || login[0] == ':' || has_controls(login, strlen(login))) {
         say(why, "the account for %s has no user and password that can be read", names->items[0]);
         return -EINVAL;
     }

@@ -43,26 +43,26 @@ static uint32_t ipv4_at(const uint8_t *p)
     return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
 }
 
-static bool has_prefix(const uint8_t *ip, const char *prefix, unsigned bits)
+bool ip_has_prefix(const void *ip, const void *prefix, unsigned bits)
 {
-    const uint8_t *p = (const uint8_t *)prefix;
+    const uint8_t *a = ip, *b = prefix;
     unsigned whole = bits / 8, rest = bits % 8;
-    return memcmp(ip, p, whole) == 0 && (rest == 0 || (ip[whole] ^ p[whole]) >> (8 - rest) == 0);
+    return memcmp(a, b, whole) == 0 && (rest == 0 || (a[whole] ^ b[whole]) >> (8 - rest) == 0);
 }
 
 static bool ipv6_is_private(const uint8_t *ip)
 {
-    if (has_prefix(ip, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 96)) /* mapped */
+    if (ip_has_prefix(ip, "\0\0\0\0\0\0\0\0\0\0\xff\xff", 96)) /* mapped */
         return ipv4_is_private(ipv4_at(ip + 12));
-    if (has_prefix(ip, "\0\x64\xff\x9b\0\0\0\0\0\0\0\0", 96)) /* NAT64 */
+    if (ip_has_prefix(ip, "\0\x64\xff\x9b\0\0\0\0\0\0\0\0", 96)) /* NAT64 */
         return ipv4_is_private(ipv4_at(ip + 12));
-    if (has_prefix(ip, "\x20\x02", 16)) /* 6to4 */
+    if (ip_has_prefix(ip, "\x20\x02", 16)) /* 6to4 */
         return ipv4_is_private(ipv4_at(ip + 2));
-    if (!has_prefix(ip, "\x20", 3)) /* all that is not global unicast: loopback, link and unique local, multicast … */
-        return true;
-    return has_prefix(ip, "\x20\x01\x00", 23) ||     /* protocol assignments, Teredo among them */
-           has_prefix(ip, "\x20\x01\x0d\xb8", 32) || /* documentation */
-           has_prefix(ip, "\x3f\xff\x00", 20);       /* documentation */
+    if (!ip_has_prefix(ip, "\x20", 3))
+        return true; /* all that is not global unicast: loopback, link and unique local, multicast … */
+    return ip_has_prefix(ip, "\x20\x01\x00", 23) ||     /* protocol assignments, Teredo among them */
+           ip_has_prefix(ip, "\x20\x01\x0d\xb8", 32) || /* documentation */
+           ip_has_prefix(ip, "\x3f\xff\x00", 20);       /* documentation */
 }
 
 bool ip_is_private(const struct sockaddr *address)

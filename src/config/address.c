@@ -256,14 +256,6 @@ static bool parse_network(const char *s, struct network *ret_network)
     return true;
 }
 
-static bool shares_bits(const struct network *n, const struct network *a)
-{
-    size_t whole = n->bits / 8;
-    unsigned rest = n->bits % 8;
-    return memcmp(n->address, a->address, whole) == 0 &&
-           (rest == 0 || (n->address[whole] ^ a->address[whole]) >> (8 - rest) == 0);
-}
-
 const char *address_check_network(const char *s)
 {
     struct network n;
@@ -275,5 +267,5 @@ bool address_is_in(const char *network, const char *address)
 {
     struct network n, a;
     return parse_network(network, &n) && parse_address((struct span){address, strlen(address)}, &a) &&
-           shares_bits(&n, &a);
+           ip_has_prefix(a.address, n.address, n.bits);
 }

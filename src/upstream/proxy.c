@@ -1,5 +1,7 @@
 #include "upstream/proxy.h"
 
+#include "base/ip.h"
+
 #include <arpa/inet.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -33,8 +35,7 @@ static bool network_has(const char *entry, const uint8_t *ip, size_t size)
         if (end == entry + len + 1 || *end || bits > size * 8)
             return false;
     }
-    size_t whole = bits / 8, rest = bits % 8;
-    return memcmp(net, ip, whole) == 0 && (rest == 0 || (net[whole] ^ ip[whole]) >> (8 - rest) == 0);
+    return ip_has_prefix(ip, net, (unsigned)bits);
 }
 
 static bool name_is_below(const char *host, const char *name)

@@ -8,7 +8,6 @@
 #include <gnutls/x509.h>
 #include <jansson.h>
 #include <string.h>
-#include <strings.h>
 
 #define RSA_BITS_MIN 2048
 #define RSA_BITS_MAX 8192 /* a larger one would make each check slow */

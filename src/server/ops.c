@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <microhttpd.h>
 #include <stdatomic.h>
-#include <stdbool.h>
 #include <string.h>
 
 /* Probes and a scraper or two. Those beyond wait until one is closed, which takes these seconds at most unless it keeps

@@ -3,7 +3,6 @@
 #include "base/limits.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,12 +17,6 @@ struct bundle {
     struct keeping keeping; /* first, for the keeper */
     struct buf changes;
     int failed;
-    bool is_awaited;
-    /* of one that is awaited */
-    pthread_mutex_t lock;
-    pthread_cond_t stirred;
-    bool is_done; /* under lock */
-    int result;
 };
 
 struct bundle *bundle_create(void)
@@ -32,8 +25,6 @@ struct bundle *bundle_create(void)
     if (!b)
         return NULL;
     b->changes = BUF_INIT(BUNDLE_MAX);
-    (void)pthread_mutex_init(&b->lock, NULL);
-    (void)pthread_cond_init(&b->stirred, NULL);
     return b;
 }
 
@@ -41,8 +32,6 @@ void bundle_destroy(struct bundle *b)
 {
     if (!b)
         return;
-    (void)pthread_cond_destroy(&b->stirred);
-    (void)pthread_mutex_destroy(&b->lock);
     buf_finish(&b->changes);
     free(b);
 }
@@ -71,9 +60,9 @@ void bundle_delete(struct bundle *b, enum blobstore_table table, const struct bu
     add(b, &c, key, NULL);
 }
 
-static void bundle_add(struct keeping *k, struct blobstore_batch *batch)
+static int put_all(void *arg, struct blobstore_batch *batch)
 {
-    const struct bundle *b = (struct bundle *)k;
+    const struct bundle *b = arg;
     for (size_t at = 0; at < b->changes.len;) {
         struct change c;
         memcpy(&c, b->changes.data + at, sizeof(c));
@@ -84,20 +73,18 @@ static void bundle_add(struct keeping *k, struct blobstore_batch *batch)
             blobstore_batch_put(batch, c.table, key, c.key_len, value, c.value_len);
         at += sizeof(c) + c.key_len + c.value_len;
     }
+    return 0;
+}
+
+static void bundle_add(struct keeping *k, struct blobstore_batch *batch)
+{
+    (void)put_all(k, batch);
 }
 
 static void bundle_done(struct keeping *k, int result)
 {
-    struct bundle *b = (struct bundle *)k;
-    if (!b->is_awaited) {
-        bundle_destroy(b);
-        return;
-    }
-    (void)pthread_mutex_lock(&b->lock);
-    b->result = result;
-    b->is_done = true;
-    (void)pthread_cond_signal(&b->stirred); /* under the lock: who waits frees it */
-    (void)pthread_mutex_unlock(&b->lock);
+    (void)result; /* the keeper has said so */
+    bundle_destroy((struct bundle *)k);
 }
 
 int bundle_post(struct bundle *b, struct keeper *keeper)
@@ -115,16 +102,8 @@ int bundle_post(struct bundle *b, struct keeper *keeper)
 int bundle_commit(struct bundle *b, struct keeper *keeper)
 {
     int r = b->failed;
-    if (r == 0) {
-        b->is_awaited = true;
-        b->keeping = (struct keeping){.add = bundle_add, .done = bundle_done};
-        keeper_post(keeper, &b->keeping);
-        (void)pthread_mutex_lock(&b->lock);
-        while (!b->is_done)
-            (void)pthread_cond_wait(&b->stirred, &b->lock);
-        r = b->result;
-        (void)pthread_mutex_unlock(&b->lock);
-    }
+    if (r == 0)
+        r = keeper_run(keeper, put_all, b);
     bundle_destroy(b);
     return r;
 }

@@ -22,5 +22,3 @@ void bundle_delete(struct bundle *b, enum blobstore_table table, const struct bu
 int bundle_post(struct bundle *b, struct keeper *keeper);
 /* The same, and waits until it is durable, or is not (negative errno). Not the keeper's thread. */
 MUST_CHECK int bundle_commit(struct bundle *b, struct keeper *keeper);
-
-AUTO_DEFINE(struct bundle, bundle_destroy);

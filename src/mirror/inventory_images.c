@@ -5,6 +5,7 @@
 #include "mirror/image.h"
 #include "mirror/inventory.h"
 #include "mirror/pins.h"
+#include "mirror/place_key.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -64,36 +65,31 @@ int inventory_image_find(struct mirror *m, const struct inventory_name *name, st
 
 /* ------------------------------------------------------------------ keys */
 
-/* registry NUL repository NUL and something: into the name, and where the rest begins; NULL: another key. */
-static const char *read_place(const char *key, size_t len, struct inventory_name *name)
+static void set_place(struct inventory_name *name, const struct place_key *place)
 {
-    const char *end = key + len, *repository = memchr(key, '\0', len);
-    if (!repository || repository == key || (size_t)(repository - key) > LIMIT_NAME)
-        return NULL;
-    const char *rest = memchr(repository + 1, '\0', (size_t)(end - repository - 1));
-    if (!rest || (size_t)(rest - repository - 1) > LIMIT_NAME)
-        return NULL;
-    (void)stpcpy(name->registry, key);
-    (void)stpcpy(name->repository, repository + 1);
-    return rest + 1;
+    (void)stpcpy(name->registry, place->registry);
+    (void)stpcpy(name->repository, place->repository);
 }
 
-static bool read_tag_key(const char *key, size_t len, struct inventory_name *name)
+static bool read_tag_key(const void *key, size_t len, struct inventory_name *name)
 {
-    const char *rest = read_place(key, len, name);
-    size_t rest_len = rest ? len - (size_t)(rest - key) : 0;
-    if (rest_len < 2 || rest[0] != POINTER_TAG || rest_len > 1 + LIMIT_TAG)
+    struct place_key place;
+    if (!place_key_read(key, len, &place) || place.rest_len < 2 || place.rest[0] != POINTER_TAG ||
+        place.rest_len > 1 + LIMIT_TAG)
         return false;
-    memcpy(name->tag, rest + 1, rest_len - 1);
-    name->tag[rest_len - 1] = '\0';
+    set_place(name, &place);
+    memcpy(name->tag, place.rest + 1, place.rest_len - 1);
+    name->tag[place.rest_len - 1] = '\0';
     return true;
 }
 
-static bool read_digest_key(const char *key, size_t len, struct inventory_name *name)
+static bool read_digest_key(const void *key, size_t len, struct inventory_name *name)
 {
-    const char *rest = read_place(key, len, name);
-    size_t used;
-    return rest && digest_key_decode(rest, len - (size_t)(rest - key), &name->digest, &used) == 0;
+    struct place_key place;
+    if (!place_key_read_sighting(key, len, &place, &name->digest))
+        return false;
+    set_place(name, &place);
+    return true;
 }
 
 /* ------------------------------------------------------------------ a step through a table */
@@ -101,7 +97,7 @@ static bool read_digest_key(const char *key, size_t len, struct inventory_name *
 struct walk {
     struct mirror *m;
     const char *pattern;
-    bool (*read_key)(const char *key, size_t len, struct inventory_name *name);
+    bool (*read_key)(const void *key, size_t len, struct inventory_name *name);
     uint8_t after[BLOBSTORE_KEY_MAX];
     size_t after_len;
     size_t seen, count;

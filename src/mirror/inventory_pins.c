@@ -1,6 +1,7 @@
 #include "mirror/digest_key.h"
 #include "mirror/inventory.h"
 #include "mirror/pins.h"
+#include "mirror/place_key.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -50,14 +51,14 @@ struct walk {
 static void read_pin(const struct pin *pin, struct inventory_pin *ret_pin)
 {
     struct inventory_pin p = {.is_pattern = pin->kind == PIN_PATTERN, .expires_at = pin->expires_at};
-    const char *what = pin->what, *end = what + pin->what_len;
+    const char *what = pin->what;
+    struct place_key place;
     struct digest digest;
     size_t len;
-    if (pin->kind == PIN_TAG) { /* registry NUL repository NUL t tag */
-        const char *repository = memchr(what, '\0', pin->what_len);
-        const char *tag = repository ? memchr(repository + 1, '\0', (size_t)(end - repository - 1)) : NULL;
-        if (tag && tag + 2 <= end)
-            (void)snprintf(p.text, sizeof(p.text), "%s/%s:%.*s", what, repository + 1, (int)(end - tag - 2), tag + 2);
+    if (pin->kind == PIN_TAG) { /* of a pointer, whose name is behind its kind */
+        if (place_key_read(what, pin->what_len, &place) && place.rest_len > 0)
+            (void)snprintf(p.text, sizeof(p.text), "%s/%s:%.*s", place.registry, place.repository,
+                           (int)place.rest_len - 1, place.rest + 1);
     } else if (pin->kind == PIN_DIGEST && digest_key_decode(what, pin->what_len, &digest, &len) == 0) {
         (void)digest_format(&digest, p.text);
     } else {

@@ -1,14 +1,13 @@
-#include "mirror/digest_key.h"
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
 #include "mirror/inventory.h"
 #include "mirror/pins.h"
+#include "mirror/place_key.h"
 #include "mirror/state.h"
 
 #include "base/clock.h"
 
 #include <errno.h>
-#include <fnmatch.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,16 +54,15 @@ static int step(struct mirror *m, struct walk *w)
 static char read_key(const struct pointer_key *key, struct inventory_name *ret_name)
 {
     struct inventory_name n = {0};
-    const char *end = key->bytes + key->len, *repository = memchr(key->bytes, '\0', key->len);
-    const char *rest = repository ? memchr(repository + 1, '\0', (size_t)(end - repository - 1)) : NULL;
-    if (!rest || ++rest == end || repository - key->bytes > LIMIT_NAME || rest - repository > LIMIT_NAME + 2)
+    struct place_key place;
+    if (!place_key_read(key->bytes, key->len, &place) || place.rest_len == 0)
         return 0;
-    (void)stpcpy(n.registry, key->bytes);
-    (void)stpcpy(n.repository, repository + 1);
-    if (*rest == POINTER_TAG)
-        (void)snprintf(n.tag, sizeof(n.tag), "%.*s", (int)(end - rest - 1), rest + 1);
+    (void)stpcpy(n.registry, place.registry);
+    (void)stpcpy(n.repository, place.repository);
+    if (*place.rest == POINTER_TAG)
+        (void)snprintf(n.tag, sizeof(n.tag), "%.*s", (int)place.rest_len - 1, place.rest + 1);
     *ret_name = n;
-    return *rest;
+    return *place.rest;
 }
 
 /* ------------------------------------------------------------------ remove */

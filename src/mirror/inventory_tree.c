@@ -3,6 +3,7 @@
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
 #include "mirror/inventory.h"
+#include "mirror/place_key.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -258,19 +259,14 @@ struct places {
 static int take_place(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct places *p = arg;
-    const char *registry = key, *end = registry + key_len;
-    const char *repository = memchr(registry, '\0', key_len);
+    struct place_key place;
     struct digest digest;
-    size_t len;
     (void)value;
     (void)value_len;
     memcpy(p->after, key, key_len);
     p->after_len = key_len;
-    const char *rest =
-        repository && repository > registry ? memchr(repository + 1, '\0', (size_t)(end - repository - 1)) : NULL;
-    if (rest && digest_key_decode(rest + 1, (size_t)(end - rest - 1), &digest, &len) == 0 &&
-        digest_set_has(p->foreign, &digest))
-        (void)snprintf(p->found[p->count++], sizeof(p->found[0]), "%s/%s", registry, repository + 1);
+    if (place_key_read_sighting(key, key_len, &place, &digest) && digest_set_has(p->foreign, &digest))
+        (void)snprintf(p->found[p->count++], sizeof(p->found[0]), "%s/%s", place.registry, place.repository);
     return ++p->seen == PLACES_STEP;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "mirror/digest_key.h"
 #include "mirror/inventory.h"
+#include "mirror/place_key.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -80,19 +81,15 @@ static int enter_repository(struct accounts *a, const char *registry, const char
     return 0;
 }
 
-static int note_sighting(struct accounts *a, const char *key, size_t key_len)
+static int note_sighting(struct accounts *a, const void *key, size_t key_len)
 {
-    const char *end = key + key_len, *repository = memchr(key, '\0', key_len);
+    struct place_key place;
     struct digest digest;
-    size_t len;
-    if (!repository || repository == key)
-        return 0;
-    const char *rest = memchr(repository + 1, '\0', (size_t)(end - repository - 1));
-    if (!rest || digest_key_decode(rest + 1, (size_t)(end - rest - 1), &digest, &len) < 0)
+    if (!place_key_read_sighting(key, key_len, &place, &digest))
         return 0;
     if (a->count == SIGHTINGS_MAX)
         return -EFBIG;
-    int r = enter_repository(a, key, repository + 1);
+    int r = enter_repository(a, place.registry, place.repository);
     if (r == 0)
         r = grow(&a->sightings, &a->cap, a->count, sizeof(*a->sightings));
     if (r == 0)

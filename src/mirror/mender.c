@@ -13,6 +13,7 @@
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
 #include "mirror/pins.h"
+#include "mirror/place_key.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -86,25 +87,20 @@ struct search {
     bool is_found;
 };
 
-/* registry NUL repository NUL digest: a manifest that was seen there (library.c). One that is pinned itself is the best
- * to go by. */
+/* A manifest that was seen there (library.c). One that is pinned itself is the best to go by. */
 static int look_at_place(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct search *s = arg;
-    const char *registry = key, *end = registry + key_len, *repository = memchr(registry, '\0', key_len);
-    const char *rest = repository ? memchr(repository + 1, '\0', (size_t)(end - repository - 1)) : NULL;
+    struct place_key place;
     struct digest digest;
-    size_t len;
     (void)value;
     (void)value_len;
-    if (!rest || repository - registry > LIMIT_NAME || rest - repository - 1 > LIMIT_NAME ||
-        digest_key_decode((const uint8_t *)rest + 1, (size_t)(end - rest - 1), &digest, &len) < 0 ||
-        !digest_set_has(s->images, &digest))
+    if (!place_key_read_sighting(key, key_len, &place, &digest) || !digest_set_has(s->images, &digest))
         return 0;
     bool is_best = digest_set_has(s->pinned, &digest);
     if (is_best || !s->is_found) {
-        (void)stpcpy(s->place.registry, registry);
-        (void)stpcpy(s->place.repository, repository + 1);
+        (void)stpcpy(s->place.registry, place.registry);
+        (void)stpcpy(s->place.repository, place.repository);
         s->is_found = true;
     }
     return is_best;

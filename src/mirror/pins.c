@@ -2,6 +2,7 @@
 
 #include "base/limits.h"
 #include "mirror/digest_key.h"
+#include "mirror/place_key.h"
 #include "mirror/pointers.h"
 
 #include <endian.h>
@@ -105,31 +106,17 @@ static bool matches(const struct pins *p, const char *name)
     return false;
 }
 
-/* registry NUL repository NUL and something: "registry/repository", and where the rest begins; NULL: another key. */
-static const char *read_name(const char *key, size_t len, char *name, int *ret_name_len)
-{
-    const char *repository = memchr(key, '\0', len);
-    if (!repository || repository == key)
-        return NULL;
-    repository++;
-    const char *rest = memchr(repository, '\0', len - (size_t)(repository - key));
-    if (!rest || rest - key > LIMIT_NAME + 2)
-        return NULL;
-    *ret_name_len = snprintf(name, NAME_MAX_TEXT, "%s/%s", key, repository);
-    return rest + 1;
-}
-
 static int match_pointer(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct pins *p = arg;
     struct pointer pointer;
+    struct place_key place;
     char name[NAME_MAX_TEXT];
-    int len;
-    const char *rest = read_name(key, key_len, name, &len);
-    size_t rest_len = rest ? key_len - (size_t)(rest - (const char *)key) : 0;
-    if (rest_len < 2 || rest[0] != POINTER_TAG || rest_len > 1 + LIMIT_TAG)
+    if (!place_key_read(key, key_len, &place) || place.rest_len < 2 || place.rest[0] != POINTER_TAG ||
+        place.rest_len > 1 + LIMIT_TAG)
         return 0;
-    (void)snprintf(name + len, sizeof(name) - (size_t)len, ":%.*s", (int)rest_len - 1, rest + 1);
+    (void)snprintf(name, sizeof(name), "%s/%s:%.*s", place.registry, place.repository, (int)place.rest_len - 1,
+                   place.rest + 1);
     if (!matches(p, name) || pointer_decode(value, value_len, &pointer) < 0)
         return 0;
     int r = digest_set_add(p->pinned, &pointer.digest);
@@ -140,15 +127,13 @@ static int match_place(void *arg, const void *key, size_t key_len, const void *v
 {
     struct pins *p = arg;
     struct digest digest;
+    struct place_key place;
     char name[NAME_MAX_TEXT], text[DIGEST_TEXT_MAX];
-    int len;
-    size_t used;
     (void)value;
     (void)value_len;
-    const char *rest = read_name(key, key_len, name, &len);
-    if (!rest || digest_key_decode(rest, key_len - (size_t)(rest - (const char *)key), &digest, &used) < 0)
+    if (!place_key_read_sighting(key, key_len, &place, &digest))
         return 0;
-    (void)snprintf(name + len, sizeof(name) - (size_t)len, "@%s", digest_format(&digest, text));
+    (void)snprintf(name, sizeof(name), "%s/%s@%s", place.registry, place.repository, digest_format(&digest, text));
     int r = matches(p, name) ? digest_set_add(p->pinned, &digest) : 0;
     return r == -EEXIST ? 0 : r;
 }

@@ -1,6 +1,7 @@
 #include "mirror/sweep.h"
 
 #include "mirror/digest_key.h"
+#include "mirror/place_key.h"
 #include "mirror/pointers.h"
 
 #include <errno.h>
@@ -26,16 +27,13 @@ static int of_namer(const void *key, size_t key_len, const void *value, size_t v
     return r == 0 ? of_digest((const char *)key + len, key_len - len, value, value_len, ret_digest) : r;
 }
 
-/* registry NUL repository NUL digest; others of that table begin with NUL, or have nothing behind the name */
+/* Others of that table begin with NUL, or have nothing behind the name. */
 static int of_place(const void *key, size_t key_len, const void *value, size_t value_len, struct digest *ret_digest)
 {
-    const char *end = (const char *)key + key_len, *name = key;
-    const char *repository = memchr(name, '\0', key_len);
-    if (!repository || repository == name)
-        return -EINVAL;
-    repository++;
-    const char *digest = memchr(repository, '\0', (size_t)(end - repository));
-    return digest ? of_digest(digest + 1, (size_t)(end - digest - 1), value, value_len, ret_digest) : -EINVAL;
+    struct place_key place;
+    (void)value;
+    (void)value_len;
+    return place_key_read_sighting(key, key_len, &place, ret_digest) ? 0 : -EINVAL;
 }
 
 static int of_pointer(const void *key, size_t key_len, const void *value, size_t value_len, struct digest *ret_digest)

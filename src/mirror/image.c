@@ -38,10 +38,7 @@ static int take_namer(void *arg, const void *key, size_t key_len, const void *va
     return n->count == NAMERS_STEP;
 }
 
-typedef int (*namer_fn)(void *arg, const struct digest *namer);
-
-/* Calls `each` for every manifest that is known to name it, until it returns other than 0, which is then returned. */
-static int each_namer(struct blobstore *store, const struct digest *digest, namer_fn each, void *arg)
+int image_each_namer(struct blobstore *store, const struct digest *digest, image_namer_fn each, void *arg)
 {
     struct namers n = {0};
     n.prefix_len = n.key_len = digest_key_encode(digest, n.key);
@@ -72,7 +69,7 @@ static int needs(void *arg, const struct digest *namer)
 int image_is_needed(struct blobstore *store, const struct digest *digest, const struct digest_set *without)
 {
     struct need need = {.store = store, .without = without};
-    return each_namer(store, digest, needs, &need);
+    return image_each_namer(store, digest, needs, &need);
 }
 
 /* In the order in which they were found. */
@@ -101,7 +98,7 @@ int image_namers(struct blobstore *store, const struct digest *digest, struct di
     l->namers = namers;
     int r = join_line(l, digest);
     for (size_t i = 0; r == 0 && i < l->count; i++)
-        r = each_namer(store, &l->digests[i], join_line, l);
+        r = image_each_namer(store, &l->digests[i], join_line, l);
     return r < 0 ? r : 0;
 }
 

@@ -11,6 +11,10 @@
 /* Parts of one image that are found; what is more than that is left, and goes by its own age. */
 #define IMAGE_PARTS_MAX 65536
 
+/* Calls `each`, which may call the store, for every manifest that is known to name the content, stored or not, until it
+ * returns other than 0, which is then returned. Any thread. */
+typedef int (*image_namer_fn)(void *arg, const struct digest *namer);
+MUST_CHECK int image_each_namer(struct blobstore *store, const struct digest *digest, image_namer_fn each, void *arg);
 /* 1: a stored manifest names the content, one that is not among `without` (NULL: any). 0: none does. */
 MUST_CHECK int image_is_needed(struct blobstore *store, const struct digest *digest, const struct digest_set *without);
 

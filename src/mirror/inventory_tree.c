@@ -1,5 +1,4 @@
 /* What hangs on a manifest: read with what only people want to know, platforms and media types. */
-#include "mirror/digest_key.h"
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
 #include "mirror/inventory.h"
@@ -13,7 +12,8 @@
 
 /* An index in an index is rare, and one in that is nobody's. */
 #define DEPTH_MAX 3
-#define NAMERS_STEP 64
+/* Of one part that are looked at. */
+#define NAMERS_MAX 64
 
 static inline void auto_json_decref(json_t **json)
 {
@@ -127,40 +127,6 @@ static int read_manifest(struct reading *r, size_t at, unsigned depth)
 
 /* ------------------------------------------------------------------ who else names them */
 
-/* Calls `each` for the stored manifests that name the digest; other than 0 ends it and is returned. */
-struct namers {
-    size_t prefix_len;
-    uint8_t key[2 * DIGEST_KEY_MAX];
-    size_t key_len;
-    struct digest found[NAMERS_STEP];
-    size_t count;
-};
-
-static int take_namer(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
-{
-    struct namers *n = arg;
-    size_t len;
-    (void)value;
-    (void)value_len;
-    if (key_len < n->prefix_len || key_len > sizeof(n->key) || memcmp(key, n->key, n->prefix_len) != 0)
-        return 1;
-    n->count += digest_key_decode((const uint8_t *)key + n->prefix_len, key_len - n->prefix_len, &n->found[n->count],
-                                  &len) == 0;
-    memcpy(n->key, key, key_len);
-    n->key_len = key_len;
-    return n->count == NAMERS_STEP;
-}
-
-/* The first NAMERS_STEP of them. */
-static int find_namers(struct blobstore *store, const struct digest *digest, struct namers *ret_namers)
-{
-    *ret_namers = (struct namers){0};
-    ret_namers->prefix_len = ret_namers->key_len = digest_key_encode(digest, ret_namers->key);
-    int r = blobstore_record_scan_after(store, BLOBSTORE_REFERENCES, ret_namers->key, ret_namers->key_len, take_namer,
-                                        ret_namers);
-    return r < 0 ? r : 0;
-}
-
 static int collect_own(const struct inventory_tree *t, struct digest_set *own)
 {
     for (size_t i = 0; i < t->count; i++) {
@@ -171,24 +137,36 @@ static int collect_own(const struct inventory_tree *t, struct digest_set *own)
     return 0;
 }
 
+struct others {
+    struct blobstore *store;
+    const struct digest_set *own;
+    struct digest_set *foreign; /* or NULL */
+    unsigned looked, count;
+};
+
+static int look_at_namer(void *arg, const struct digest *namer)
+{
+    struct others *o = arg;
+    struct blobstore_info info;
+    if (o->looked++ == NAMERS_MAX)
+        return 1;
+    if (digest_set_has(o->own, namer) || blobstore_stat(o->store, namer, &info) < 0)
+        return 0;
+    o->count++;
+    int r = o->foreign ? digest_set_add(o->foreign, namer) : 0;
+    return r == -EEXIST ? 0 : r;
+}
+
 /* Adds to `foreign` (NULL: nowhere) the stored manifests that name the part and are not of its image. */
 static int count_others(struct blobstore *store, const struct digest_set *own, const struct digest *digest,
                         unsigned *ret_count, struct digest_set *foreign)
 {
-    struct namers n;
-    unsigned count = 0;
-    int r = find_namers(store, digest, &n);
-    for (size_t i = 0; r == 0 && i < n.count; i++) {
-        struct blobstore_info info;
-        if (digest_set_has(own, &n.found[i]) || blobstore_stat(store, &n.found[i], &info) < 0)
-            continue;
-        count++;
-        r = foreign ? digest_set_add(foreign, &n.found[i]) : 0;
-        r = r == -EEXIST ? 0 : r;
-    }
-    if (r == 0)
-        *ret_count = count;
-    return r;
+    struct others o = {.store = store, .own = own, .foreign = foreign};
+    int r = image_each_namer(store, digest, look_at_namer, &o);
+    if (r < 0)
+        return r;
+    *ret_count = o.count;
+    return 0;
 }
 
 int inventory_tree_read(struct mirror *m, const struct digest *digest, bool count, struct inventory_tree *ret_tree)

@@ -119,6 +119,14 @@ bool manifest_child_has_platform(const struct manifest_child *child)
     return child->platform.os[0] && strcmp(child->platform.os, "unknown") != 0;
 }
 
+bool manifest_is_by_platform(const struct manifest *m)
+{
+    for (size_t i = 0; i < m->child_count; i++)
+        if (manifest_child_has_platform(&m->children[i]))
+            return true;
+    return false;
+}
+
 const struct manifest_child *manifest_best(const struct manifest *m, const struct platform *wanted)
 {
     const struct manifest_child *best = NULL;

@@ -48,6 +48,8 @@ void manifest_destroy(struct manifest *m);
 const struct manifest_child *manifest_best(const struct manifest *m, const struct platform *wanted);
 /* Whether it is for some platform; attestations are for "unknown/unknown". */
 bool manifest_child_has_platform(const struct manifest_child *child);
+/* Whether an index tells platforms apart: some child has one. */
+bool manifest_is_by_platform(const struct manifest *m);
 
 /* Whether a Content-Type can be that of a manifest: one media type, no text, no generic type. Bare and lower case. */
 bool media_type_is_manifest(const char *content_type);

@@ -182,30 +182,21 @@ static int note_blob(struct fetch *f, const struct manifest_child *c)
 
 static int walk(struct fetch *f, const struct document *d, unsigned depth);
 
-/* Attestations are for a platform that is none. */
-static bool has_platform(const struct manifest_child *c)
-{
-    return c->platform.os[0] && strcmp(c->platform.os, "unknown") != 0;
-}
-
 /* How well the best of an index fits; -1: none does. */
 static int best_rank(const struct manifest *m, const struct platform *wanted)
 {
-    int best = -1;
-    for (size_t i = 0; i < m->child_count; i++) {
-        int rank = has_platform(&m->children[i]) ? platform_rank(wanted, &m->children[i].platform) : -1;
-        if (rank >= 0 && (best < 0 || rank < best))
-            best = rank;
-    }
-    return best;
+    const struct manifest_child *best = manifest_best(m, wanted);
+    return best ? platform_rank(wanted, &best->platform) : -1;
 }
 
 /* As the stock has it (mirror/stock.h): the best for each platform, all where none is named; and all of an index that
  * tells no platforms apart. */
 static bool is_wanted(const struct fetch *f, const struct manifest_child *c, const int *best)
 {
-    bool wanted = f->platform_count == 0 && has_platform(c);
-    for (size_t i = 0; !wanted && has_platform(c) && i < f->platform_count; i++)
+    if (!manifest_child_has_platform(c))
+        return false;
+    bool wanted = f->platform_count == 0;
+    for (size_t i = 0; !wanted && i < f->platform_count; i++)
         wanted = best[i] >= 0 && platform_rank(&f->platforms[i], &c->platform) == best[i];
     return wanted;
 }
@@ -224,9 +215,7 @@ static int walk_index(struct fetch *f, const struct manifest *m, unsigned depth)
 {
     int best[SEED_PLATFORMS_MAX], r = 0;
     uint32_t lacking = 0;
-    bool is_by_platform = false;
-    for (size_t i = 0; i < m->child_count; i++)
-        is_by_platform = is_by_platform || has_platform(&m->children[i]);
+    bool is_by_platform = manifest_is_by_platform(m);
     for (size_t i = 0; i < f->platform_count; i++) {
         best[i] = best_rank(m, &f->platforms[i]);
         lacking |= best[i] < 0 ? 1U << i : 0;

@@ -170,14 +170,6 @@ static void take_platforms(struct stock *s, const struct manifest *m)
     }
 }
 
-static bool is_by_platform(const struct manifest *m)
-{
-    for (size_t i = 0; i < m->child_count; i++)
-        if (manifest_child_has_platform(&m->children[i]))
-            return true;
-    return false;
-}
-
 static void judge(struct stock *s, uint32_t platforms, bool is_good)
 {
     for (size_t i = 0; i < s->platform_count; i++)
@@ -190,7 +182,7 @@ static int add_choice(struct walk *w, const struct manifest *m, size_t parent, u
 {
     struct stock *s = w->stock;
     const struct manifest_child *best[STOCK_PLATFORMS_MAX];
-    if (is_by_platform(m) && !w->decided) {
+    if (manifest_is_by_platform(m) && !w->decided) {
         w->decided = true;
         if (w->all)
             take_platforms(s, m);

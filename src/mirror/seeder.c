@@ -66,21 +66,6 @@ void seeder_link(struct seeder *s, struct seed *seed)
     seeder_note(s, seed);
 }
 
-void seeder_unlink(struct seeder *s, struct seed *seed)
-{
-    struct seed **at = &s->seeds;
-    while (*at != seed)
-        at = &(*at)->next;
-    *at = seed->next;
-    s->seed_count--;
-    s->image_count -= seed->count;
-    (void)pthread_cond_broadcast(&s->changed);
-    if (s->current.seed == seed)
-        seed->is_gone = true;
-    else
-        seed_destroy(seed);
-}
-
 /* --- records ------------------------------------------------------------------------------------------------- */
 
 void seeder_put_head(struct bundle *b, const struct seed *seed)
@@ -104,21 +89,38 @@ void seeder_put_all(struct bundle *b, const struct seed *seed)
         seeder_put_image(b, seed, i);
 }
 
-static void delete_images(struct bundle *b, const struct seed *seed, size_t from)
+static void delete_images(struct bundle *b, const struct seed *seed)
 {
-    for (size_t i = from; i < seed->count; i++) {
+    for (size_t i = 0; i < seed->count; i++) {
         AUTO_BUF struct buf key = BUF_INIT(BLOBSTORE_KEY_MAX);
         if (seed_image_key(seed->head.id, i, &key) == 0)
             bundle_delete(b, BLOBSTORE_JOBS, &key);
     }
 }
 
-void seeder_delete_all(struct bundle *b, const struct seed *seed)
+static void delete_all(struct bundle *b, const struct seed *seed)
 {
     AUTO_BUF struct buf key = BUF_INIT(BLOBSTORE_KEY_MAX);
     if (seed_head_key(seed->head.id, &key) == 0)
         bundle_delete(b, BLOBSTORE_JOBS, &key);
-    delete_images(b, seed, 0);
+    delete_images(b, seed);
+}
+
+void seeder_drop(struct seeder *s, struct seed *seed, struct bundle *b)
+{
+    struct seed **at = &s->seeds;
+    s->must_pin = s->must_pin || seed->head.pin;
+    delete_all(b, seed);
+    while (*at != seed)
+        at = &(*at)->next;
+    *at = seed->next;
+    s->seed_count--;
+    s->image_count -= seed->count;
+    (void)pthread_cond_broadcast(&s->changed);
+    if (s->current.seed == seed)
+        seed->is_gone = true;
+    else
+        seed_destroy(seed);
 }
 
 /* What could not be put for want of memory is done again after a restart. */
@@ -189,7 +191,7 @@ static size_t registry_len(const char *image)
     return strcspn(image, "/");
 }
 
-const struct seeder_pause *seeder_pause_of(const struct seeder *s, const char *image, int64_t now)
+static const struct seeder_pause *pause_of(const struct seeder *s, const char *image, int64_t now)
 {
     size_t len = registry_len(image);
     for (size_t i = 0; i < SEEDER_PAUSES_MAX; i++) {
@@ -198,6 +200,14 @@ const struct seeder_pause *seeder_pause_of(const struct seeder *s, const char *i
             return p;
     }
     return NULL;
+}
+
+int64_t seeder_due(const struct seeder *s, const struct seed_image *image, int64_t now,
+                   const struct seeder_pause **ret_pause)
+{
+    const struct seeder_pause *p = pause_of(s, image->image, now);
+    *ret_pause = p && p->until >= image->retry_at ? p : NULL;
+    return *ret_pause ? p->until : image->retry_at;
 }
 
 /* In the place of one that is over, or of the one that is over first. */
@@ -252,7 +262,7 @@ static void begin_run(struct seeder *s, struct seed *seed)
     }
     struct bundle *b = bundle_create();
     if (b)
-        delete_images(b, seed, 0);
+        delete_images(b, seed);
     s->image_count -= seed->count;
     if (fresh) { /* else those that were there are tried again */
         for (size_t i = 0; i < seed->count; i++)
@@ -301,22 +311,17 @@ static void end_run(struct seeder *s, struct seed *seed)
     seeder_note(s, seed);
 }
 
-static bool is_open(const struct seed *seed)
-{
-    return seed->head.state == SEED_WAITING || seed->head.state == SEED_RUNNING;
-}
-
 /* The next image that can be asked for now. false: none; something can be done at *when. */
 static bool choose(struct seeder *s, struct seed **ret_seed, size_t *ret_at, int64_t *when)
 {
     int64_t now = clock_monotonic_ms();
     for (struct seed *seed = s->seeds; seed; seed = seed->next) {
-        for (size_t i = 0; is_open(seed) && i < seed->count; i++) {
+        for (size_t i = 0; seed_state_is_open(seed->head.state) && i < seed->count; i++) {
             const struct seed_image *image = &seed->images[i];
             if (image->state != SEED_WAITING)
                 continue;
-            const struct seeder_pause *p = seeder_pause_of(s, image->image, now);
-            int64_t at = p && p->until > image->retry_at ? p->until : image->retry_at;
+            const struct seeder_pause *pause;
+            int64_t at = seeder_due(s, image, now, &pause);
             if (at <= now) {
                 *ret_seed = seed;
                 *ret_at = i;
@@ -341,9 +346,9 @@ static bool tend(struct seeder *s, int64_t *when)
         if (next && clock_monotonic_ms() + next - now < *when)
             *when = clock_monotonic_ms() + next - now;
         size_t left = 0;
-        for (size_t i = 0; is_open(seed) && i < seed->count; i++)
+        for (size_t i = 0; seed_state_is_open(seed->head.state) && i < seed->count; i++)
             left += seed->images[i].state == SEED_WAITING;
-        if (is_open(seed) && left == 0) {
+        if (seed_state_is_open(seed->head.state) && left == 0) {
             end_run(s, seed);
             return true;
         }

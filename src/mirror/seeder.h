@@ -64,6 +64,12 @@ struct seeder {
     struct seeder_current current;
 };
 
+/* Of a seed, or an image: it has not come to its end. */
+static inline bool seed_state_is_open(enum seed_state state)
+{
+    return state == SEED_WAITING || state == SEED_RUNNING;
+}
+
 /* Reads the seeds that there are, and starts the thread. */
 MUST_CHECK int seeder_start(struct mirror *m, struct seeder **ret_seeder);
 /* The configuration has changed; everything that is waited for is tried anew. Any thread. */
@@ -80,15 +86,15 @@ void seeder_note(struct seeder *s, struct seed *seed);
 void seeder_put_head(struct bundle *b, const struct seed *seed);
 void seeder_put_image(struct bundle *b, const struct seed *seed, size_t at);
 void seeder_put_all(struct bundle *b, const struct seed *seed);
-void seeder_delete_all(struct bundle *b, const struct seed *seed);
 void seeder_link(struct seeder *s, struct seed *seed);
-/* Frees it, or lets the thread do so. */
-void seeder_unlink(struct seeder *s, struct seed *seed);
+/* Out of the list, with its records and its pins. Frees it, or lets the thread do so. */
+void seeder_drop(struct seeder *s, struct seed *seed, struct bundle *b);
 struct seed *seeder_find(struct seeder *s, uint64_t id);
 struct seed *seeder_find_name(struct seeder *s, const char *name);
 void seed_destroy(struct seed *seed); /* accepts NULL */
-/* The pause of the image's registry at that time, or NULL. */
-const struct seeder_pause *seeder_pause_of(const struct seeder *s, const char *image, int64_t now);
+/* When the image can be asked for (monotonic ms), and the pause of its registry that keeps it until then, or NULL. */
+int64_t seeder_due(const struct seeder *s, const struct seed_image *image, int64_t now,
+                   const struct seeder_pause **ret_pause);
 
 /* ------------------------------------------------------------------ without it */
 
@@ -131,5 +137,7 @@ struct seeder_budget {
     int64_t left, per_window, window_ms;
 };
 void seeder_budget(struct mirror *m, const char *registry, struct seeder_budget *ret_budget);
+/* How long the limit will make so many pulls wait, about; -1: nobody can say. */
+int64_t seeder_budget_wait_ms(const struct seeder_budget *budget, uint64_t pulls);
 /* Pulls that were counted for seeding, since the start. */
 uint64_t seeder_counted(struct mirror *m);

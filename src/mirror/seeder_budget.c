@@ -53,6 +53,16 @@ void seeder_budget(struct mirror *m, const char *registry, struct seeder_budget 
     *ret_budget = r == 0 && s.is_limited ? s.sum : (struct seeder_budget){.left = -1, .per_window = -1};
 }
 
+int64_t seeder_budget_wait_ms(const struct seeder_budget *budget, uint64_t pulls)
+{
+    if (budget->left < 0 || pulls <= (uint64_t)budget->left)
+        return 0;
+    if (budget->per_window <= 0 || budget->window_ms <= 0)
+        return -1;
+    uint64_t rest = pulls - (uint64_t)budget->left, each = (uint64_t)budget->per_window;
+    return (int64_t)((rest + each - 1) / each) * budget->window_ms;
+}
+
 static void count(void *arg, const struct upstream_source_state *state)
 {
     uint64_t *sum = arg;

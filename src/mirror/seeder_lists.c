@@ -130,20 +130,22 @@ static struct seed *make_seed(const char *name, const struct image_list *list, c
     return seed;
 }
 
+static const struct config_seed *find_in(const struct config *config, const char *name)
+{
+    for (size_t i = 0; i < config->seed_count; i++)
+        if (strcmp(config->seeds[i].name, name) == 0)
+            return &config->seeds[i];
+    return NULL;
+}
+
 /* Its files and its platforms, which are copies, under the configuration's lock. */
 static int copy_files(struct seeder *s, const char *name, struct buf *files, struct buf *platforms)
 {
-    int r = -ENOENT;
     (void)pthread_rwlock_rdlock(&s->mirror->config_lock);
-    const struct config *config = s->mirror->config;
-    for (size_t i = 0; i < config->seed_count; i++) {
-        const struct config_seed *c = &config->seeds[i];
-        if (strcmp(c->name, name) != 0)
-            continue;
-        r = add_words(platforms, (const char *const *)c->platforms.items, c->platforms.count);
-        for (size_t f = 0; r == 0 && f < c->files.count; f++)
-            r = buf_addf(files, "%s\n", c->files.items[f]);
-    }
+    const struct config_seed *c = find_in(s->mirror->config, name);
+    int r = c ? add_words(platforms, (const char *const *)c->platforms.items, c->platforms.count) : -ENOENT;
+    for (size_t i = 0; r == 0 && i < c->files.count; i++)
+        r = buf_addf(files, "%s\n", c->files.items[i]);
     (void)pthread_rwlock_unlock(&s->mirror->config_lock);
     return r;
 }
@@ -173,24 +175,13 @@ struct seed *seeder_read_lists(struct seeder *s, const char *name)
 
 /* --- which there are ----------------------------------------------------------------------------------------- */
 
-static const struct config_seed *find_in(const struct config *config, const char *name)
-{
-    for (size_t i = 0; i < config->seed_count; i++)
-        if (strcmp(config->seeds[i].name, name) == 0)
-            return &config->seeds[i];
-    return NULL;
-}
-
 /* Under both locks: those that the configuration does not have any more. */
 static void drop_others(struct seeder *s, const struct config *config, struct bundle *b)
 {
     for (struct seed *seed = s->seeds, *next; seed; seed = next) {
         next = seed->next;
-        if (!seed->head.is_configured || find_in(config, seed->head.name))
-            continue;
-        s->must_pin = s->must_pin || seed->head.pin;
-        seeder_delete_all(b, seed);
-        seeder_unlink(s, seed);
+        if (seed->head.is_configured && !find_in(config, seed->head.name))
+            seeder_drop(s, seed, b);
     }
 }
 
@@ -199,10 +190,8 @@ static void enter(struct seeder *s, const struct config_seed *c, struct bundle *
 {
     struct seed *seed = seeder_find_name(s, c->name);
     bool is_new = !seed || !seed->head.is_configured;
-    if (seed && is_new) { /* what the configuration names is the configuration's */
-        seeder_delete_all(b, seed);
-        seeder_unlink(s, seed);
-    }
+    if (seed && is_new) /* what the configuration names is the configuration's */
+        seeder_drop(s, seed, b);
     if (is_new) {
         seed = s->seed_count < SEEDS_MAX ? calloc(1, sizeof(*seed)) : NULL;
         if (!seed) {
@@ -222,7 +211,7 @@ static void enter(struct seeder *s, const struct config_seed *c, struct bundle *
         (void)snprintf(seed->head.platforms, sizeof(seed->head.platforms), "%s", platforms.data ? platforms.data : "");
     /* One that runs goes on; one that waits for its time waits, unless it has none. */
     bool waits = seed->head.next_at && seed->head.every_ms;
-    bool runs = !is_new && (seed->head.state == SEED_WAITING || seed->head.state == SEED_RUNNING);
+    bool runs = !is_new && seed_state_is_open(seed->head.state);
     seed->is_due = !waits && !runs;
     if (waits && seed->head.next_at > seed->head.ended_at + seed->head.every_ms)
         seed->head.next_at = seed->head.ended_at + seed->head.every_ms;

@@ -93,11 +93,7 @@ static void add_budget(struct mirror *m, struct seed_price_of *of)
     struct seeder_budget budget;
     seeder_budget(m, of->registry, &budget);
     of->pulls_left = budget.left;
-    uint64_t left = budget.left > 0 ? (uint64_t)budget.left : 0;
-    if (budget.left < 0 || of->pulls <= left)
-        return;
-    uint64_t rest = of->pulls - left, each = budget.per_window > 0 ? (uint64_t)budget.per_window : 0;
-    of->waits_ms = each && budget.window_ms > 0 ? (int64_t)((rest + each - 1) / each) * budget.window_ms : -1;
+    of->waits_ms = seeder_budget_wait_ms(&budget, of->pulls);
 }
 
 static void add_room(struct mirror *m, struct seed_price *price)

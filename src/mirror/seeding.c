@@ -151,13 +151,6 @@ static struct seed *find_spent(struct seeder *s)
     return NULL;
 }
 
-static void drop(struct seeder *s, struct seed *seed, struct bundle *b)
-{
-    s->must_pin = s->must_pin || seed->head.pin;
-    seeder_delete_all(b, seed);
-    seeder_unlink(s, seed);
-}
-
 static int make_room(struct seeder *s, const struct seed *seed, struct bundle *b, struct seed_complaint *why)
 {
     while (s->seed_count >= SEEDS_MAX || s->image_count + seed->count > SEED_IMAGES_ALL_MAX) {
@@ -165,7 +158,7 @@ static int make_room(struct seeder *s, const struct seed *seed, struct bundle *b
         if (!spent)
             return complain(why, -ENOSPC, "there are too many seeds (%zu, with %zu images): forget some", s->seed_count,
                             s->image_count);
-        drop(s, spent, b);
+        seeder_drop(s, spent, b);
     }
     return 0;
 }
@@ -178,7 +171,7 @@ static int enter(struct seeder *s, struct seed *seed, struct bundle *b, struct s
     if (old && old->head.is_configured)
         return complain(why, -EINVAL, "the configuration has a seed of that name");
     if (old)
-        drop(s, old, b);
+        seeder_drop(s, old, b);
     int r = make_room(s, seed, b, why);
     if (r < 0)
         return r;
@@ -228,7 +221,7 @@ int seeding_cancel(struct mirror *m, uint64_t id)
     int r = 0;
     (void)pthread_mutex_lock(&s->lock);
     struct seed *seed = seeder_find(s, id);
-    bool is_open = seed && (seed->head.state == SEED_WAITING || seed->head.state == SEED_RUNNING);
+    bool is_open = seed && seed_state_is_open(seed->head.state);
     if (!seed) {
         r = -ENOENT;
     } else if (!is_open && !seed->head.next_at) {
@@ -236,7 +229,7 @@ int seeding_cancel(struct mirror *m, uint64_t id)
     } else {
         for (size_t i = 0; i < seed->count; i++) {
             struct seed_image *image = &seed->images[i];
-            if (image->state != SEED_WAITING && image->state != SEED_RUNNING)
+            if (!seed_state_is_open(image->state))
                 continue;
             image->state = SEED_CANCELLED;
             seeder_put_image(b, seed, i);
@@ -265,7 +258,7 @@ int seeding_forget(struct mirror *m, uint64_t id)
     struct seed *seed = seeder_find(s, id);
     int r = !seed ? -ENOENT : seed->head.is_configured ? -EBUSY : 0;
     if (r == 0) {
-        drop(s, seed, b);
+        seeder_drop(s, seed, b);
         (void)pthread_cond_signal(&s->stirred);
     }
     (void)pthread_mutex_unlock(&s->lock);
@@ -336,7 +329,7 @@ static int64_t to_wall(int64_t monotonic)
 static const struct seed_image *next_image(const struct seed *seed)
 {
     for (size_t i = 0; i < seed->count; i++)
-        if (seed->images[i].state == SEED_WAITING || seed->images[i].state == SEED_RUNNING)
+        if (seed_state_is_open(seed->images[i].state))
             return &seed->images[i];
     return NULL;
 }
@@ -348,8 +341,8 @@ static void fill_wait(struct seeder *s, const struct seed *seed, struct seed_sta
         const struct seed_image *image = &seed->images[i];
         if (image->state != SEED_WAITING)
             continue;
-        const struct seeder_pause *p = seeder_pause_of(s, image->image, now);
-        int64_t until = p && p->until > image->retry_at ? p->until : image->retry_at;
+        const struct seeder_pause *pause;
+        int64_t until = seeder_due(s, image, now, &pause);
         if (until <= now) { /* it is the next, behind another seed's perhaps */
             out->waits_for = "";
             out->waits_until = 0;
@@ -357,7 +350,7 @@ static void fill_wait(struct seeder *s, const struct seed *seed, struct seed_sta
         }
         if (until < first) {
             first = until;
-            out->waits_for = p && p->until == until ? p->why : image->cause ? image->cause : "";
+            out->waits_for = pause ? pause->why : image->cause ? image->cause : "";
             out->waits_until = to_wall(until);
         }
     }
@@ -391,7 +384,7 @@ static void fill(struct seeder *s, const struct seed *seed, struct seed_status *
         out->bytes += image->bytes;
         out->done += image->state == SEED_DONE;
         out->failed += image->state == SEED_FAILED;
-        out->waiting += image->state == SEED_WAITING || image->state == SEED_RUNNING;
+        out->waiting += seed_state_is_open(image->state);
     }
     if (c->seed == seed && c->at < seed->count && seed->images[c->at].state == SEED_RUNNING) {
         out->current = seed->images[c->at].image;
@@ -414,12 +407,8 @@ static int64_t estimate_end(const struct seed *seed, const struct seed_status *s
     int64_t left = (int64_t)status->waiting, worked = (int64_t)seed->worked;
     int64_t ms = seed->busy_ms * left / worked;
     int64_t pulls = ((int64_t)seed->pulls * left + worked - 1) / worked;
-    if (budget->left >= 0 && pulls > budget->left) {
-        if (budget->per_window <= 0 || budget->window_ms <= 0)
-            return 0;
-        ms += (pulls - budget->left + budget->per_window - 1) / budget->per_window * budget->window_ms;
-    }
-    return clock_real_ms() + ms;
+    int64_t wait_ms = seeder_budget_wait_ms(budget, (uint64_t)pulls);
+    return wait_ms < 0 ? 0 : clock_real_ms() + ms + wait_ms;
 }
 
 void seeding_cut(struct mirror *m)

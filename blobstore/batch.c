@@ -326,7 +326,7 @@ static void note_published(struct blobstore_batch *b)
             continue;
         memcpy(&publish, key + op.key_len, sizeof(publish));
         if (!publish.record.stays_plain)
-            pack_note(b->store, &publish.digest);
+            digest_ring_add(&b->store->to_pack, &publish.digest);
     }
 }
 

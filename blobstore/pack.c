@@ -86,23 +86,9 @@ bool pack_is_pointless(int fd, uint64_t size)
     return false;
 }
 
-void pack_note(struct blobstore *store, const struct digest *digest)
-{
-    (void)pthread_mutex_lock(&store->to_pack_lock);
-    store->to_pack[store->to_pack_end++ % TO_PACK_MAX] = *digest;
-    if (store->to_pack_end - store->to_pack_first > TO_PACK_MAX)
-        store->to_pack_first++;
-    (void)pthread_mutex_unlock(&store->to_pack_lock);
-}
-
 int blobstore_next_to_pack(struct blobstore *store, struct digest *ret_digest)
 {
-    (void)pthread_mutex_lock(&store->to_pack_lock);
-    bool found = store->to_pack_first != store->to_pack_end;
-    if (found)
-        *ret_digest = store->to_pack[store->to_pack_first++ % TO_PACK_MAX];
-    (void)pthread_mutex_unlock(&store->to_pack_lock);
-    return found ? 0 : -ENOENT;
+    return digest_ring_take(&store->to_pack, ret_digest);
 }
 
 /* ------------------------------------------------------------------ begin, close */

@@ -301,7 +301,7 @@ static void conclude(struct recovery *v)
         v->report->adopted += c->adopted;
         v->report->dropped += c->dropped;
         if (c->dropped)
-            lost_add(&v->store->lost, &c->digest);
+            digest_ring_add(&v->store->lost, &c->digest);
         if (c->put)
             count(v, &c->record);
         for (enum blob_form form = BLOB_PLAIN; form < BLOB_FORMS; form++)

@@ -19,9 +19,9 @@ static void store_destroy(struct blobstore *store)
         return;
     index_close(store->index);
     touches_destroy(store->touches);
-    lost_finish(&store->lost);
+    digest_ring_finish(&store->to_pack);
+    digest_ring_finish(&store->lost);
     (void)pthread_mutex_destroy(&store->writers_lock);
-    (void)pthread_mutex_destroy(&store->to_pack_lock);
     (void)pthread_mutex_destroy(&store->names);
     place_close(&store->place); /* and with it the lock */
     free(store);
@@ -34,10 +34,10 @@ static int create(struct blobstore **ret_store)
     if (!store)
         return -ENOMEM;
     store->place = PLACE_CLOSED;
-    lost_init(&store->lost);
+    digest_ring_init(&store->lost, store->lost_digests, LOST_MAX);
+    digest_ring_init(&store->to_pack, store->to_pack_digests, TO_PACK_MAX);
     (void)pthread_mutex_init(&store->names, NULL);
     (void)pthread_mutex_init(&store->writers_lock, NULL);
-    (void)pthread_mutex_init(&store->to_pack_lock, NULL);
     int r = touches_create(&store->touches);
     if (r < 0)
         return r;
@@ -236,7 +236,7 @@ int store_condemn(struct blobstore *store, const struct digest *digest)
     int r = delete_record(store, digest);
     if (r < 0)
         return r;
-    lost_add(&store->lost, digest);
+    digest_ring_add(&store->lost, digest);
     r = place_quarantine(&store->place, digest, record.form, clock_real_ms());
     if (r < 0 && r != -ENOENT)
         atomic_store(&store->untidy, true);
@@ -373,7 +373,7 @@ int blobstore_condemn(struct blobstore *store, const struct digest *digest, int 
 
 int blobstore_next_lost(struct blobstore *store, struct digest *ret_digest)
 {
-    return lost_take(&store->lost, ret_digest);
+    return digest_ring_take(&store->lost, ret_digest);
 }
 
 static int remove_locked(struct blobstore *store, const struct digest *digest)

@@ -2,7 +2,7 @@
  * The inside of a store, for the files of blobstore/ only.
  *
  * Locks, in the order in which they are taken: `writers_lock` alone; `names` → a transaction of the index; a touch's
- * lock alone; `to_pack_lock` alone. No lock is taken inside a transaction. `names` is held while names of blobs change
+ * lock alone; a ring's alone. No lock is taken inside a transaction. `names` is held while names of blobs change
  * together with what the index says of them: by every removal from its commit to its unlink, by publish from its
  * look-up to its rename, by a packing from its rename to its unlink, by a sealing, by get only where a file is not the
  * one of its record.
@@ -11,8 +11,8 @@
 
 #include "blobstore/blobstore.h"
 #include "blobstore/catalog.h"
+#include "blobstore/digest_ring.h"
 #include "blobstore/index.h"
-#include "blobstore/lost.h"
 #include "blobstore/place.h"
 #include "blobstore/touch.h"
 
@@ -20,14 +20,14 @@
 #include <stdatomic.h>
 
 #define WRITER_BUCKETS 256
-#define TO_PACK_MAX 1024 /* a power of two */
+#define LOST_MAX 256
+#define TO_PACK_MAX 1024
 
 struct blobstore {
     /* set at open */
     struct place place;
     struct index *index;
     struct touches *touches;
-    struct lost lost;
     int64_t doubted_before; /* 0: nothing is */
 
     /* any thread */
@@ -40,9 +40,9 @@ struct blobstore {
     pthread_mutex_t writers_lock;
     struct blobstore_writer *writers[WRITER_BUCKETS]; /* under writers_lock; by digest */
 
-    pthread_mutex_t to_pack_lock;
-    struct digest to_pack[TO_PACK_MAX]; /* under to_pack_lock: a ring, the eldest is overwritten */
-    uint32_t to_pack_first, to_pack_end;
+    struct digest_ring lost;    /* went because they were damaged: somebody may fetch them again */
+    struct digest_ring to_pack; /* were published and may be packed */
+    struct digest lost_digests[LOST_MAX], to_pack_digests[TO_PACK_MAX]; /* the rings' */
 };
 
 /* A blob that is open, and what is known of it. */
@@ -66,7 +66,6 @@ MUST_CHECK int store_content_open(struct blobstore *store, int fd, enum blob_for
 MUST_CHECK int store_content_size(struct blobstore_content *c, uint64_t *ret_size);
 /* pack.c: whether the first look at a file tells that it would not shrink enough. */
 bool pack_is_pointless(int fd, uint64_t size);
-void pack_note(struct blobstore *store, const struct digest *digest);
 
 /* writer.c: makes the bytes durable. After -EIO they can never be relied on. */
 MUST_CHECK int writer_sync(struct blobstore_writer *w);

@@ -13,6 +13,7 @@
  * the plain one: the next start clears either away (recover.c).
  */
 #include "blobstore/frame.h"
+#include "blobstore/io.h"
 #include "blobstore/seekable.h"
 #include "blobstore/store.h"
 
@@ -143,31 +144,13 @@ uint64_t blobstore_pack_saved(const struct blobstore_packing *p)
     return p->saved;
 }
 
-/* ------------------------------------------------------------------ reading, writing */
-
-static int read_content(struct blobstore_packing *p, uint64_t at, size_t len)
-{
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pread(p->fd, p->content + done, len - done, (off_t)(at + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EBADMSG;
-        done += (size_t)n;
-    }
-    return 0;
-}
+/* ------------------------------------------------------------------ the steps */
 
 static int write_out(struct blobstore_packing *p, const void *data, size_t len)
 {
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pwrite(p->to, (const char *)data + done, len - done, (off_t)(p->written + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n == 0 ? -EIO : errno == EDQUOT ? -ENOSPC : -errno;
-        done += (size_t)n;
-    }
+    int r = io_write(p->to, p->written, data, len);
+    if (r < 0)
+        return r;
     p->written += len;
     if (p->written - p->pushed >= WRITE_BACK) {
         (void)sync_file_range(p->to, (off_t)p->pushed, (off_t)(p->written - p->pushed), SYNC_FILE_RANGE_WRITE);
@@ -175,8 +158,6 @@ static int write_out(struct blobstore_packing *p, const void *data, size_t len)
     }
     return 0;
 }
-
-/* ------------------------------------------------------------------ the steps */
 
 /* Whether slices of a large file shrink. */
 static int sample(struct blobstore_packing *p, bool *ret_worth_it)
@@ -188,7 +169,7 @@ static int sample(struct blobstore_packing *p, bool *ret_worth_it)
     }
     for (unsigned i = 0; i < SAMPLES; i++) {
         size_t len = 0;
-        int r = read_content(p, i * stride, FRAME_CONTENT / 2);
+        int r = io_read(p->fd, i * stride, p->content, FRAME_CONTENT / 2);
         if (r == 0)
             r = frame_compress(p->compressor, p->content, FRAME_CONTENT / 2, p->frame, &len);
         if (r < 0)
@@ -252,7 +233,7 @@ static int pack_frame(struct blobstore_packing *p, size_t len)
 {
     uint8_t entry[SEEK_ENTRY_SIZE];
     size_t frame_len = 0;
-    int r = read_content(p, p->packed, len);
+    int r = io_read(p->fd, p->packed, p->content, len);
     if (r == 0)
         r = frame_compress(p->compressor, p->content, len, p->frame, &frame_len);
     if (r == 0)

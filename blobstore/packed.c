@@ -1,6 +1,7 @@
 #include "blobstore/packed.h"
 
 #include "blobstore/frame.h"
+#include "blobstore/io.h"
 #include "blobstore/seekable.h"
 
 #include <errno.h>
@@ -27,19 +28,6 @@ struct packed {
     uint32_t data_of;
 };
 
-static int read_exactly(int fd, uint64_t at, void *data, size_t len)
-{
-    for (size_t done = 0; done < len;) {
-        ssize_t n = pread(fd, (char *)data + done, len - done, (off_t)(at + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n <= 0)
-            return n < 0 ? -errno : -EBADMSG; /* shorter than it was */
-        done += (size_t)n;
-    }
-    return 0;
-}
-
 /* ------------------------------------------------------------------ the table */
 
 static uint64_t entry_at(const struct packed *p, uint32_t frame)
@@ -58,7 +46,7 @@ static int walk(struct packed *p, uint32_t to)
     uint8_t entries[ENTRIES_AT_ONCE * SEEK_ENTRY_SIZE];
     while (p->frame < to) {
         uint32_t n = to - p->frame < ENTRIES_AT_ONCE ? to - p->frame : ENTRIES_AT_ONCE;
-        int r = read_exactly(p->fd, entry_at(p, p->frame), entries, n * SEEK_ENTRY_SIZE);
+        int r = io_read(p->fd, entry_at(p, p->frame), entries, n * SEEK_ENTRY_SIZE);
         if (r < 0)
             return r;
         for (uint32_t i = 0; i < n; i++) {
@@ -82,7 +70,7 @@ static int seek(struct packed *p, uint32_t frame)
         p->frame = 0, p->frame_at = 0;
     int r = walk(p, frame);
     if (r == 0)
-        r = read_exactly(p->fd, entry_at(p, frame), bytes, sizeof(bytes));
+        r = io_read(p->fd, entry_at(p, frame), bytes, sizeof(bytes));
     if (r < 0)
         return r;
     seek_entry_decode(bytes, &e);
@@ -98,7 +86,7 @@ static int read_table(struct packed *p, uint64_t file_size)
     struct seek_entry first, last;
     if (file_size < seek_table_size(1))
         return -EBADMSG;
-    int r = read_exactly(p->fd, file_size - SEEK_FOOTER_SIZE, bytes, SEEK_FOOTER_SIZE);
+    int r = io_read(p->fd, file_size - SEEK_FOOTER_SIZE, bytes, SEEK_FOOTER_SIZE);
     if (r == 0)
         r = seek_footer_decode(bytes, &p->frames);
     if (r == 0 && seek_table_size(p->frames) > file_size)
@@ -106,15 +94,15 @@ static int read_table(struct packed *p, uint64_t file_size)
     if (r < 0)
         return r;
     p->table_at = file_size - seek_table_size(p->frames);
-    r = read_exactly(p->fd, p->table_at, bytes, SEEK_HEADER_SIZE);
+    r = io_read(p->fd, p->table_at, bytes, SEEK_HEADER_SIZE);
     if (r == 0)
         r = seek_header_check(bytes, p->frames);
     if (r == 0)
-        r = read_exactly(p->fd, entry_at(p, 0), bytes, SEEK_ENTRY_SIZE);
+        r = io_read(p->fd, entry_at(p, 0), bytes, SEEK_ENTRY_SIZE);
     if (r < 0)
         return r;
     seek_entry_decode(bytes, &first);
-    r = read_exactly(p->fd, entry_at(p, p->frames - 1), bytes, SEEK_ENTRY_SIZE);
+    r = io_read(p->fd, entry_at(p, p->frames - 1), bytes, SEEK_ENTRY_SIZE);
     if (r < 0)
         return r;
     seek_entry_decode(bytes, &last);
@@ -172,7 +160,7 @@ static int unpack(struct packed *p, uint32_t frame, char *to)
     AUTO_FREE char *bytes = malloc((size_t)p->frame_len + 1);
     if (!bytes)
         return -ENOMEM;
-    r = read_exactly(p->fd, p->frame_at, bytes, p->frame_len);
+    r = io_read(p->fd, p->frame_at, bytes, p->frame_len);
     return r == 0 ? frame_decompress(bytes, p->frame_len, to, content_of(p, frame)) : r;
 }
 

@@ -15,6 +15,7 @@
  * many bytes from the start are there, and is kept up with them. A close cuts the file at its length, and the mark off;
  * whoever opens a file that has one was torn from the last writer, and cuts it there.
  */
+#include "blobstore/io.h"
 #include "blobstore/store.h"
 
 #include <assert.h>
@@ -138,28 +139,11 @@ int blobstore_writer_reserve(struct blobstore_writer *w, uint64_t size)
     }
 }
 
-static int put(const struct blobstore_writer *w, uint64_t offset, const void *data, size_t len)
-{
-    const char *from = data;
-    size_t done = 0;
-    while (done < len) {
-        ssize_t n = pwrite(w->fd, from + done, len - done, (off_t)(offset + done));
-        if (n < 0 && errno == EINTR)
-            continue;
-        if (n < 0)
-            return errno == EDQUOT ? -ENOSPC : -errno;
-        if (n == 0)
-            return -EIO;
-        done += (size_t)n;
-    }
-    return 0;
-}
-
 static int mark_front(const struct blobstore_writer *w, uint64_t at)
 {
     uint8_t bytes[FRONT_RECORD_SIZE];
     front_record_encode(&(struct front_record){.at = at, .length = w->length}, bytes);
-    return put(w, at, bytes, sizeof(bytes));
+    return io_write(w->fd, at, bytes, sizeof(bytes));
 }
 
 int blobstore_writer_write(struct blobstore_writer *w, uint64_t offset, const void *data, size_t len)
@@ -175,7 +159,7 @@ int blobstore_writer_write(struct blobstore_writer *w, uint64_t offset, const vo
             return r;
         w->mark_at = w->reserved;
     }
-    r = put(w, offset, data, len);
+    r = io_write(w->fd, offset, data, len);
     uint64_t before = offset / WRITE_BACK * WRITE_BACK, after = (offset + len) / WRITE_BACK * WRITE_BACK;
     if (r == 0 && after > before)
         (void)sync_file_range(w->fd, (off_t)before, (off_t)(after - before), SYNC_FILE_RANGE_WRITE);

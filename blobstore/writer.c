@@ -48,14 +48,19 @@ static struct blobstore_writer **bucket_of(struct blobstore *store, const struct
     return &store->writers[digest_hash(digest) % WRITER_BUCKETS];
 }
 
+static bool has_writer_locked(struct blobstore *store, const struct digest *digest)
+{
+    for (const struct blobstore_writer *w = *bucket_of(store, digest); w; w = w->next)
+        if (digest_equal(&w->digest, digest))
+            return true;
+    return false;
+}
+
 static int enter(struct blobstore_writer *w)
 {
     struct blobstore_writer **head = bucket_of(w->store, &w->digest);
-    int r = 0;
     (void)pthread_mutex_lock(&w->store->writers_lock);
-    for (struct blobstore_writer *other = *head; other; other = other->next)
-        if (digest_equal(&other->digest, &w->digest))
-            r = -EBUSY;
+    int r = has_writer_locked(w->store, &w->digest) ? -EBUSY : 0;
     if (r == 0) {
         w->next = *head;
         *head = w;
@@ -259,8 +264,7 @@ static int give_partial(void *arg, const struct digest *digest, uint64_t size, i
     const struct partial_walk *walk = arg;
     struct blobstore_partial p = {.digest = *digest, .size = size, .written_at = written_at};
     (void)pthread_mutex_lock(&walk->store->writers_lock);
-    for (struct blobstore_writer *w = *bucket_of(walk->store, digest); w && !p.is_open; w = w->next)
-        p.is_open = digest_equal(&w->digest, digest);
+    p.is_open = has_writer_locked(walk->store, digest);
     (void)pthread_mutex_unlock(&walk->store->writers_lock);
     return walk->each(walk->arg, &p);
 }

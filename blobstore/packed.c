@@ -5,6 +5,7 @@
 #include "blobstore/seekable.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -40,6 +41,20 @@ static uint32_t content_of(const struct packed *p, uint32_t frame)
     return frame + 1 < p->frames ? p->content : (uint32_t)(p->size - (uint64_t)p->content * frame);
 }
 
+static int read_entry(const struct packed *p, uint32_t frame, struct seek_entry *ret_entry)
+{
+    uint8_t bytes[SEEK_ENTRY_SIZE];
+    int r = io_read(p->fd, entry_at(p, frame), bytes, sizeof(bytes));
+    if (r == 0)
+        seek_entry_decode(bytes, ret_entry);
+    return r;
+}
+
+static bool is_possible(const struct packed *p, uint32_t frame, const struct seek_entry *e)
+{
+    return e->content == content_of(p, frame) && e->packed > 0 && e->packed <= frame_bound(e->content);
+}
+
 /* Sums up the frames from p->frame on, up to `to`, and goes there. */
 static int walk(struct packed *p, uint32_t to)
 {
@@ -52,7 +67,7 @@ static int walk(struct packed *p, uint32_t to)
         for (uint32_t i = 0; i < n; i++) {
             struct seek_entry e;
             seek_entry_decode(entries + i * SEEK_ENTRY_SIZE, &e);
-            if (e.content != content_of(p, p->frame) || e.packed == 0 || e.packed > frame_bound(e.content))
+            if (!is_possible(p, p->frame, &e))
                 return -EBADMSG;
             p->frame_at += e.packed;
             p->frame++;
@@ -64,18 +79,16 @@ static int walk(struct packed *p, uint32_t to)
 /* Finds out where the frame is. */
 static int seek(struct packed *p, uint32_t frame)
 {
-    uint8_t bytes[SEEK_ENTRY_SIZE];
     struct seek_entry e;
     if (frame < p->frame)
         p->frame = 0, p->frame_at = 0;
     int r = walk(p, frame);
     if (r == 0)
-        r = io_read(p->fd, entry_at(p, frame), bytes, sizeof(bytes));
+        r = read_entry(p, frame, &e);
+    if (r == 0 && (!is_possible(p, frame, &e) || e.packed > p->table_at - p->frame_at))
+        r = -EBADMSG;
     if (r < 0)
         return r;
-    seek_entry_decode(bytes, &e);
-    if (e.content != content_of(p, frame) || e.packed > frame_bound(e.content) || e.packed > p->table_at - p->frame_at)
-        return -EBADMSG;
     p->frame_len = e.packed;
     return 0;
 }
@@ -98,14 +111,11 @@ static int read_table(struct packed *p, uint64_t file_size)
     if (r == 0)
         r = seek_header_check(bytes, p->frames);
     if (r == 0)
-        r = io_read(p->fd, entry_at(p, 0), bytes, SEEK_ENTRY_SIZE);
+        r = read_entry(p, 0, &first);
+    if (r == 0)
+        r = read_entry(p, p->frames - 1, &last);
     if (r < 0)
         return r;
-    seek_entry_decode(bytes, &first);
-    r = io_read(p->fd, entry_at(p, p->frames - 1), bytes, SEEK_ENTRY_SIZE);
-    if (r < 0)
-        return r;
-    seek_entry_decode(bytes, &last);
     if (first.content == 0 || first.content > FRAME_CONTENT_MAX || last.content == 0 || last.content > first.content)
         return -EBADMSG;
     p->content = first.content;
@@ -157,7 +167,7 @@ static int unpack(struct packed *p, uint32_t frame, char *to)
     int r = seek(p, frame);
     if (r < 0)
         return r;
-    AUTO_FREE char *bytes = malloc((size_t)p->frame_len + 1);
+    AUTO_FREE char *bytes = malloc(p->frame_len);
     if (!bytes)
         return -ENOMEM;
     r = io_read(p->fd, p->frame_at, bytes, p->frame_len);

@@ -62,11 +62,7 @@ int frame_compress(struct frame_compressor *c, const void *content, size_t len, 
 
 int frame_decompress(const void *frame, size_t frame_len, void *to, size_t len)
 {
-    ZSTD_DCtx *context = ZSTD_createDCtx();
-    if (!context)
-        return -ENOMEM;
-    size_t n = ZSTD_decompressDCtx(context, to, len, frame, frame_len);
-    (void)ZSTD_freeDCtx(context);
+    size_t n = ZSTD_decompress(to, len, frame, frame_len);
     int r = error_of(n);
     return r == 0 && n != len ? -EBADMSG : r;
 }

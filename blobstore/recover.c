@@ -74,20 +74,12 @@ static int hash_content(struct blobstore_content *content, uint64_t size, enum d
 }
 
 /* Reads the file through. -EBADMSG: it does not have the blob. */
-static int check_file(struct recovery *v, int fd, const struct digest *digest, enum blob_form form, uint64_t *ret_size)
+static int check_content(struct blobstore_content *content, const struct digest *digest, uint64_t *ret_size)
 {
-    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
-    AUTO_CLOSE int own = fcntl(fd, F_DUPFD_CLOEXEC, 0);
     struct digest actual;
     uint64_t size = 0;
-    if (own < 0)
-        return -errno;
-    int r = store_content_open(v->store, own, form, &content);
-    if (r < 0)
-        return r;
-    (void)TAKE_FD(own);
-    (void)posix_fadvise(fd, 0, 0, POSIX_FADV_SEQUENTIAL);
-    r = store_content_size(content, &size);
+    (void)posix_fadvise(blobstore_content_fd(content), 0, 0, POSIX_FADV_SEQUENTIAL);
+    int r = store_content_size(content, &size);
     if (r == 0)
         r = hash_content(content, size, digest->algorithm, &actual);
     if (r == 0 && !digest_equal(&actual, digest))
@@ -110,6 +102,7 @@ static void note_read(struct recovery *v, uint64_t bytes)
 static int judge(struct recovery *v, const struct digest *digest, enum blob_form form, const struct blob_record *old,
                  struct blob_record *ret_record)
 {
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
     AUTO_CLOSE int fd = -1;
     struct blob_facts facts;
     uint64_t size = 0;
@@ -120,13 +113,18 @@ static int judge(struct recovery *v, const struct digest *digest, enum blob_form
         *ret_record = *old;
         return 0;
     }
-    r = check_file(v, fd, digest, form, &size);
+    r = store_content_open(v->store, fd, form, &content);
+    if (r < 0)
+        return r;
+    (void)TAKE_FD(fd); /* the content's now */
+    r = check_content(content, digest, &size);
     note_read(v, facts.size);
     if (r < 0)
         return r == -EIO ? -EBADMSG : r;
-    (void)fchmod(fd, PLACE_BLOB_MODE); /* where the file is somebody else's, its bytes are good all the same */
+    const int file = blobstore_content_fd(content);
+    (void)fchmod(file, PLACE_BLOB_MODE); /* where the file is somebody else's, its bytes are good all the same */
     struct stat st;
-    if (fstat(fd, &st) < 0)
+    if (fstat(file, &st) < 0)
         return -errno;
     blob_facts_of(&st, &facts);
     *ret_record = (struct blob_record){
@@ -135,7 +133,7 @@ static int judge(struct recovery *v, const struct digest *digest, enum blob_form
         .stored_at = old ? old->stored_at : facts.mtime_ns / 1000000,
         .verified_at = v->now,
         .form = form,
-        .stays_plain = form == BLOB_PLAIN && pack_is_pointless(fd, size),
+        .stays_plain = form == BLOB_PLAIN && pack_is_pointless(file, size),
     };
     return 0;
 }

@@ -19,7 +19,8 @@ struct held {
     uint64_t files, bytes;
 };
 
-static int look_into_quarantine(const struct place *p, struct held *ret_held)
+/* Of blobs; with `remove` they go. */
+static int look_into_quarantine(const struct place *p, bool remove, struct held *ret_held)
 {
     AUTO_CLOSEDIR DIR *d = NULL;
     int r = open_listing(p->quarantine, ".", &d);
@@ -31,6 +32,8 @@ static int look_into_quarantine(const struct place *p, struct held *ret_held)
         if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
             fstatat(p->quarantine, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
             continue;
+        if (remove && unlinkat(p->quarantine, e->d_name, 0) < 0)
+            return -errno;
         held.files++;
         held.bytes += (uint64_t)st.st_size;
         if (!held.oldest[0] || strcmp(e->d_name, held.oldest) < 0)
@@ -44,7 +47,7 @@ static int make_room(const struct place *p)
 {
     for (;;) {
         struct held held;
-        int r = look_into_quarantine(p, &held);
+        int r = look_into_quarantine(p, /* remove= */ false, &held);
         if (r < 0 || (held.files <= QUARANTINE_FILES && held.bytes <= QUARANTINE_BYTES))
             return r;
         if (unlinkat(p->quarantine, held.oldest, 0) < 0)
@@ -109,22 +112,11 @@ int place_set_index_aside(const struct place *p, int64_t now_ms)
 
 int place_empty_quarantine(const struct place *p, bool remove, uint64_t *ret_files, uint64_t *ret_bytes)
 {
-    AUTO_CLOSEDIR DIR *d = NULL;
-    uint64_t files = 0, bytes = 0;
-    int r = open_listing(p->quarantine, ".", &d);
+    struct held held;
+    int r = look_into_quarantine(p, remove, &held);
     if (r < 0)
         return r;
-    for (struct dirent *e; (e = readdir(d));) {
-        struct stat st;
-        if (e->d_name[0] < '0' || e->d_name[0] > '9' ||
-            fstatat(p->quarantine, e->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(st.st_mode))
-            continue;
-        if (remove && unlinkat(p->quarantine, e->d_name, 0) < 0)
-            return -errno;
-        files++;
-        bytes += (uint64_t)st.st_size;
-    }
-    *ret_files = files;
-    *ret_bytes = bytes;
+    *ret_files = held.files;
+    *ret_bytes = held.bytes;
     return 0;
 }

@@ -1,7 +1,6 @@
 /* Making a backup: a snapshot, then the blobs that it lists, in a tar in zstd, to a sink. */
 #include "backup/backup.h"
 
-#include "backup/content.h"
 #include "backup/format.h"
 #include "backup/snapshot.h"
 #include "base/clock.h"
@@ -10,6 +9,7 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -178,20 +178,23 @@ static int add_head(struct writing *w)
 /* ------------------------------------------------------------------ blobs */
 
 /* The tar wants as many bytes as were announced: what cannot be read becomes zeros, and has another digest. */
-static int copy(struct writing *w, const struct backup_item *item, struct content *content, bool *ret_good)
+static int copy(struct writing *w, const struct backup_item *item, struct blobstore_content *content, bool *ret_good)
 {
     AUTO(auto_digest_destroy) struct digest_state *state = NULL;
     struct digest actual;
     int r = digest_begin(item->digest.algorithm, &state);
-    for (ssize_t n = 1; r == 0 && n > 0;) {
-        n = content_read(content, w->data, COPY_SIZE);
+    (void)posix_fadvise(blobstore_content_fd(content), 0, 0, POSIX_FADV_SEQUENTIAL);
+    for (uint64_t at = 0; r == 0 && at < item->size;) {
+        size_t left = item->size - at < COPY_SIZE ? (size_t)(item->size - at) : COPY_SIZE;
+        ssize_t n = blobstore_content_read(content, at, w->data, left);
         if (n == -ENOMEM)
-            r = -ENOMEM; /* which says nothing of the blob */
-        if (n <= 0)
-            continue;
+            return -ENOMEM; /* which says nothing of the blob */
+        if (n < 0)
+            break;
         r = digest_update(state, w->data, (size_t)n);
         if (r == 0)
             r = add_data(w, w->data, (size_t)n);
+        at += (uint64_t)n;
     }
     if (r == 0)
         r = end_entry(w);
@@ -204,32 +207,29 @@ static int copy(struct writing *w, const struct backup_item *item, struct conten
 
 static int add_blob(struct writing *w, const struct backup_item *item)
 {
-    struct content content;
+    AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
+    const struct backup_name name = {.kind = BACKUP_BLOB, .digest = item->digest};
+    struct blobstore_info info;
     bool good = false;
-    int r = content_open(w->options->store, &item->digest, &content);
+    int r = blobstore_get(w->options->store, &item->digest, &info, &content);
     if (r == -ENOENT || r == -EBADMSG) {
         w->end.missing++;
         return 0;
     }
+    if (r == 0 && info.size != item->size)
+        r = -EIO; /* the same digest, another size: the index is wrong */
+    if (r == 0)
+        r = begin_entry(w, &name, item->size, item->stored_at);
+    if (r == 0)
+        r = copy(w, item, content, &good);
     if (r < 0)
         return r;
-    if (content.size != item->size) {
-        r = -EIO; /* the same digest, another size: the index is wrong */
-    } else {
-        const struct backup_name name = {.kind = BACKUP_BLOB, .digest = item->digest};
-        r = begin_entry(w, &name, item->size, item->stored_at);
-    }
-    if (r == 0)
-        r = copy(w, item, &content, &good);
-    if (r == 0) {
-        w->end.blobs++;
-        w->end.bytes += item->size;
-        w->end.damaged += !good;
-        if (!good && w->options->damaged)
-            w->options->damaged(w->options->arg, &item->digest, blobstore_content_fd(content.blob));
-    }
-    content_close(&content);
-    return r;
+    w->end.blobs++;
+    w->end.bytes += item->size;
+    w->end.damaged += !good;
+    if (!good && w->options->damaged)
+        w->options->damaged(w->options->arg, &item->digest, blobstore_content_fd(content));
+    return 0;
 }
 
 static int add_blobs(struct writing *w)

@@ -42,15 +42,25 @@ int chain_check(const struct backup_chain *in, bool whole, struct buf *problems)
 
 /* ------------------------------------------------------------------ reading them */
 
+static int open_head(const char *file, const struct unpacker_visitor *visitor, struct buf *problems,
+                     struct unpacker **ret_unpacker)
+{
+    AUTO(auto_unpacker_close) struct unpacker *r = NULL;
+    int n = unpacker_open(file, problems, &r);
+    if (n == 0)
+        n = unpacker_read_head(r, visitor);
+    if (n == 0)
+        *ret_unpacker = TAKE_PTR(r);
+    return n;
+}
+
 int chain_begin(struct chain *c, const struct backup_chain *in, const struct unpacker_visitor *visitor,
                 struct buf *problems)
 {
     size_t count;
     c->in = in;
     c->problems = problems;
-    int r = unpacker_open(in->files[in->count - 1], problems, &c->last);
-    if (r == 0)
-        r = unpacker_read_head(c->last, visitor);
+    int r = open_head(in->files[in->count - 1], visitor, problems, &c->last);
     if (r < 0)
         return r;
     (void)unpacker_list(c->last, &count);
@@ -67,9 +77,7 @@ int chain_read_blobs(struct chain *c, const struct unpacker_visitor *visitor)
     int n = 0;
     for (size_t i = 0; n == 0 && i + 1 < c->in->count; i++) {
         AUTO(auto_unpacker_close) struct unpacker *r = NULL;
-        n = unpacker_open(c->in->files[i], c->problems, &r);
-        if (n == 0)
-            n = unpacker_read_head(r, &nobody);
+        n = open_head(c->in->files[i], &nobody, c->problems, &r);
         if (n == 0)
             n = unpacker_read_blobs(r, visitor);
         if (n == 0 && *unpacker_header(r)->base == '\0')
@@ -142,24 +150,13 @@ int backup_read_header(const char *file, struct backup_header *ret_header, struc
     return n;
 }
 
-static int open_head(const char *file, struct buf *problems, struct unpacker **ret_unpacker)
-{
-    AUTO(auto_unpacker_close) struct unpacker *r = NULL;
-    int n = unpacker_open(file, problems, &r);
-    if (n == 0)
-        n = unpacker_read_head(r, &nobody);
-    if (n == 0)
-        *ret_unpacker = TAKE_PTR(r);
-    return n;
-}
-
 int backup_fits(const char *file, const char *base, struct buf *problems)
 {
     AUTO(auto_unpacker_close) struct unpacker *r = NULL, *b = NULL;
     size_t count;
-    int n = open_head(base, problems, &b);
+    int n = open_head(base, &nobody, problems, &b);
     if (n == 0)
-        n = open_head(file, problems, &r);
+        n = open_head(file, &nobody, problems, &r);
     if (n == 0)
         n = check_link(r, unpacker_header(b), /* whole= */ false);
     if (n < 0)

@@ -67,8 +67,6 @@ int chain_begin(struct chain *c, const struct backup_chain *in, const struct unp
     c->states = calloc(count + 1, sizeof(*c->states));
     c->report.header = *unpacker_header(c->last);
     c->is_whole = c->report.header.base[0] == '\0'; /* or the first file is: chain_read_blobs() */
-    c->progress.all_blobs = c->report.header.blobs;
-    c->progress.all_bytes = c->report.header.bytes;
     return c->states ? 0 : -ENOMEM;
 }
 
@@ -115,19 +113,20 @@ void chain_note(struct chain *c, const struct backup_item *item, enum chain_stat
         return;
     c->report.blobs++;
     c->report.bytes += item->size;
-    c->progress.blobs++;
-    c->progress.bytes += item->size;
+    const struct backup_progress progress = {.blobs = c->report.blobs,
+                                             .bytes = c->report.bytes,
+                                             .all_blobs = c->report.header.blobs,
+                                             .all_bytes = c->report.header.bytes};
     if (c->in->progress)
-        c->in->progress(c->in->arg, &c->progress);
+        c->in->progress(c->in->arg, &progress);
 }
 
 void chain_conclude(struct chain *c)
 {
     size_t count;
     const struct backup_item *items = unpacker_list(c->last, &count);
-    bool may_be_elsewhere = !c->is_whole;
     for (size_t i = 0; i < count; i++)
-        if (c->states[i] == CHAIN_UNSEEN && may_be_elsewhere && !items[i].is_here)
+        if (c->states[i] == CHAIN_UNSEEN && !c->is_whole && !items[i].is_here)
             c->report.elsewhere++;
         else if (c->states[i] == CHAIN_UNSEEN)
             c->report.missing++;
@@ -172,10 +171,10 @@ int backup_fits(const char *file, const char *base, struct buf *problems)
 
 static int count_record(void *arg, enum blobstore_table table, const struct backup_record *record)
 {
-    uint64_t *records = arg;
+    struct chain *c = arg;
     (void)table;
     (void)record;
-    ++*records;
+    c->report.records++;
     return 0;
 }
 
@@ -189,18 +188,15 @@ static int note_blob(void *arg, const struct backup_item *item, bool good)
 int backup_verify(const struct backup_chain *in, struct backup_report *ret_report, struct buf *problems)
 {
     AUTO(chain_finish) struct chain c = {0};
-    uint64_t records = 0;
-    const struct unpacker_visitor counter = {.record = count_record, .arg = &records};
-    const struct unpacker_visitor visitor = {.blob_end = note_blob, .arg = &c};
+    const struct unpacker_visitor visitor = {.record = count_record, .blob_end = note_blob, .arg = &c};
     int r = chain_check(in, /* whole= */ false, problems);
     if (r == 0)
-        r = chain_begin(&c, in, &counter, problems);
+        r = chain_begin(&c, in, &visitor, problems);
     if (r == 0)
         r = chain_read_blobs(&c, &visitor);
     if (r < 0)
         return r;
     chain_conclude(&c);
-    c.report.records = records;
     *ret_report = c.report;
     return 0;
 }

@@ -11,11 +11,10 @@ enum chain_state { CHAIN_UNSEEN, CHAIN_WRONG, CHAIN_GOOD };
 struct chain {
     const struct backup_chain *in;
     struct buf *problems;
-    struct unpacker *last; /* its head has been read */
-    uint8_t *states;       /* of the items of its list: the best copy so far */
-    bool is_whole;         /* there is a whole backup among them */
-    struct backup_progress progress;
-    struct backup_report report;
+    struct unpacker *last;       /* its head has been read */
+    uint8_t *states;             /* of the items of its list: the best copy so far */
+    bool is_whole;               /* there is a whole backup among them */
+    struct backup_report report; /* of its records: what the visitor of the head has counted */
 };
 
 /* Whether the files belong together, in this order; `whole`: and nothing is missing before the first. */

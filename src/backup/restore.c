@@ -28,7 +28,6 @@ struct restoration {
     size_t batched; /* records and blobs of the batch */
     uint64_t batched_bytes;
     struct blobstore_writer *writer;
-    uint64_t records;
 };
 
 /* ------------------------------------------------------------------ commits */
@@ -177,7 +176,7 @@ static int put_record(void *arg, enum blobstore_table table, const struct backup
     if (r < 0)
         return r;
     blobstore_batch_put(v->batch, table, record->key, record->key_len, record->value, record->value_len);
-    v->records++;
+    v->chain.report.records++;
     return commit_if(v, ++v->batched >= COMMIT_RECORDS);
 }
 
@@ -295,7 +294,6 @@ int backup_restore(const struct backup_chain *in, struct blobstore *store, struc
     if (r < 0)
         return r;
     chain_conclude(&v.chain);
-    v.chain.report.records = v.records;
     *ret_report = v.chain.report;
     return 0;
 }

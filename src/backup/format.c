@@ -15,10 +15,14 @@ const enum blobstore_table backup_tables[BACKUP_TABLES] = {
 
 /* ------------------------------------------------------------------ names */
 
-static const char header_name[] = "entrepot-backup.json";
-static const char list_name[] = "blobs.list";
-static const char head_name[] = "head.sha256";
-static const char end_name[] = "end.json";
+static const char *const single_names[] = {
+    [BACKUP_HEADER] = "entrepot-backup.json",
+    [BACKUP_LIST] = "blobs.list",
+    [BACKUP_RECORDS] = NULL, /* one a table */
+    [BACKUP_HEAD] = "head.sha256",
+    [BACKUP_BLOB] = NULL, /* one a blob */
+    [BACKUP_END] = "end.json",
+};
 static const char *const table_names[BACKUP_TABLES] = {
     "records/repositories", "records/tags", "records/manifests", "records/references", "records/pins",
 };
@@ -27,26 +31,7 @@ static const char blobs_prefix[] = "blobs/";
 void backup_name_format(const struct backup_name *name, char text[BACKUP_NAME_MAX])
 {
     char digest[DIGEST_TEXT_MAX];
-    const char *fixed = NULL;
-    switch (name->kind) {
-    case BACKUP_HEADER:
-        fixed = header_name;
-        break;
-    case BACKUP_LIST:
-        fixed = list_name;
-        break;
-    case BACKUP_RECORDS:
-        fixed = table_names[name->index];
-        break;
-    case BACKUP_HEAD:
-        fixed = head_name;
-        break;
-    case BACKUP_END:
-        fixed = end_name;
-        break;
-    case BACKUP_BLOB:
-        break;
-    }
+    const char *fixed = name->kind == BACKUP_RECORDS ? table_names[name->index] : single_names[name->kind];
     if (fixed)
         (void)snprintf(text, BACKUP_NAME_MAX, "%s", fixed);
     else
@@ -79,19 +64,14 @@ int backup_name_parse(const char *text, struct backup_name *ret_name)
             *ret_name = name;
         return r;
     }
-    static const struct {
-        const char *text;
-        enum backup_kind kind;
-    } others[] = {
-        {header_name, BACKUP_HEADER}, {list_name, BACKUP_LIST}, {head_name, BACKUP_HEAD}, {end_name, BACKUP_END}};
     for (size_t i = 0; i < BACKUP_TABLES; i++)
         if (strcmp(text, table_names[i]) == 0) {
             *ret_name = (struct backup_name){.kind = BACKUP_RECORDS, .index = i};
             return 0;
         }
-    for (size_t i = 0; i < ARRAY_SIZE(others); i++)
-        if (strcmp(text, others[i].text) == 0) {
-            *ret_name = (struct backup_name){.kind = others[i].kind};
+    for (size_t i = 0; i < ARRAY_SIZE(single_names); i++)
+        if (single_names[i] && strcmp(text, single_names[i]) == 0) {
+            *ret_name = (struct backup_name){.kind = (enum backup_kind)i};
             return 0;
         }
     return -EINVAL;

@@ -90,13 +90,18 @@ static int clear_mark(struct restoration *v)
 
 /* ------------------------------------------------------------------ the store as it is */
 
-static int stop_at_first(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+struct first_key {
+    uint8_t key[BLOBSTORE_KEY_MAX];
+    size_t len;
+};
+
+static int take_first(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
-    (void)arg;
-    (void)key;
-    (void)key_len;
+    struct first_key *first = arg;
     (void)value;
     (void)value_len;
+    memcpy(first->key, key, key_len);
+    first->len = key_len;
     return 1;
 }
 
@@ -104,12 +109,13 @@ static int stop_at_first(void *arg, const void *key, size_t key_len, const void 
 static int check_empty(struct blobstore *store)
 {
     struct blobstore_totals totals;
+    struct first_key first;
     int r = blobstore_totals(store, &totals);
     if (r == 0 && totals.blobs > 0)
         return -ENOTEMPTY;
     for (size_t i = 0; r == 0 && i < BACKUP_TABLES; i++)
         if (backup_tables[i] != BLOBSTORE_REPOSITORIES)
-            r = blobstore_record_scan(store, backup_tables[i], NULL, 0, stop_at_first, NULL);
+            r = blobstore_record_scan(store, backup_tables[i], NULL, 0, take_first, &first);
     return r > 0 ? -ENOTEMPTY : r;
 }
 
@@ -137,27 +143,12 @@ static int check_room(struct restoration *v, const struct backup_header *h)
 
 /* ------------------------------------------------------------------ records */
 
-struct keys {
-    uint8_t key[BLOBSTORE_KEY_MAX];
-    size_t len;
-};
-
-static int take_key(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
-{
-    struct keys *k = arg;
-    (void)value;
-    (void)value_len;
-    memcpy(k->key, key, key_len);
-    k->len = key_len;
-    return 1;
-}
-
 /* Of repositories there is what the backup has, and nothing else: who may see what depends on it. */
 static int clear_repositories(struct restoration *v)
 {
-    struct keys k = {.len = 0};
+    struct first_key k = {.len = 0};
     int r;
-    while ((r = blobstore_record_scan_after(v->store, BLOBSTORE_REPOSITORIES, k.key, k.len, take_key, &k)) > 0) {
+    while ((r = blobstore_record_scan_after(v->store, BLOBSTORE_REPOSITORIES, k.key, k.len, take_first, &k)) > 0) {
         r = begin_batch(v);
         if (r < 0)
             return r;

@@ -178,10 +178,8 @@ static int open_writer(struct restoration *v, const struct backup_item *item)
 {
     uint64_t length;
     int r = blobstore_writer_open(v->store, &item->digest, &v->writer, &length);
-    if (r == 0 && length > 0) {
-        blobstore_writer_close(TAKE_PTR(v->writer), BLOBSTORE_DISCARD);
-        r = blobstore_writer_open(v->store, &item->digest, &v->writer, &length);
-    }
+    if (r == 0)
+        r = blobstore_writer_restart(v->writer);
     return r == 0 ? blobstore_writer_reserve(v->writer, item->size) : r;
 }
 

@@ -17,10 +17,10 @@ sys.path.insert(0, str(ROOT / "tests/e2e"))
 
 import hub as hubs  # noqa: E402
 import images  # noqa: E402
+import processes  # noqa: E402
 import servers  # noqa: E402
 
 MIB = 1 << 20
-TICK = os.sysconf("SC_CLK_TCK")
 ROUNDS = 5
 
 
@@ -46,8 +46,7 @@ def contents():
 
 
 def cpu(m):
-    fields = pathlib.Path(f"/proc/{m.proc.pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
+    return sum(int(x) for x in processes.stat_of(m.proc.pid)[11:13]) / processes.TICK
 
 
 def files_of(store, digest):

@@ -8,6 +8,8 @@ BEGIN, END = "<!-- bench: begin -->", "<!-- bench: end -->"
 NAMES = {"entrepot": "Entrepot", "entrepot, 4": "Entrepot, 4 connections", "nginx": "nginx with cache lock",
          "registry": "docker-registry proxy", "direct": "the upstream itself"}
 
+BLOBS = (("1m", "1 MiB"), ("100m", "100 MiB"))
+
 # One line of what is aimed at: a text, the measured value or None, whether it is met or None (not measured)
 Aim = collections.namedtuple("Aim", "text value met")
 
@@ -31,6 +33,10 @@ def number(v, digits):
     return "n/a" if v is None else "%.*f" % (digits, v)
 
 
+def gigabytes(v):
+    return "%.2f" % (v / 1e9)
+
+
 def ratio(a, b):
     return a / b if a is not None and b else None
 
@@ -49,9 +55,6 @@ def cached_tables(cached):
     def rate(v):
         return "%.1fk" % (v / 1000)
 
-    def gigabytes(v):
-        return "%.2f" % (v / 1e9)
-
     rows = []
     for connections in CONNECTIONS:
         cells = [cached.get("manifest", connections, n) for n in ("entrepot", "nginx", "nginx, logging")]
@@ -59,7 +62,7 @@ def cached_tables(cached):
                     [number(cached_ratio(cached, "manifest", connections, n), 2) for n in ("nginx", "nginx, logging")])
     out = ["A cached manifest of 2 KiB, requests a second:", ""]
     out += table(["connections", "Entrepot", "nginx", "nginx, logging", "÷ nginx", "÷ nginx, logging"], rows)
-    for item, title in (("1m", "1 MiB"), ("100m", "100 MiB")):
+    for item, title in BLOBS:
         rows = []
         for connections in CONNECTIONS:
             cells = [cached.get(item, connections, n) for n in ("entrepot", "nginx")]
@@ -88,10 +91,10 @@ def encrypted_table(encrypted):
         return number(sum(s.cpu for s in series.samples) / done * GIB if done else None, 2)
 
     rows = []
-    for item, title in (("1m", "1 MiB"), ("100m", "100 MiB")):
+    for item, title in BLOBS:
         for connections in encrypted.CONNECTIONS:
             cells = [encrypted.get(item, connections, n) for n in ("entrepot", "nginx")]
-            rows.append([title, str(connections)] + [cell(c, "bytes_rate", lambda v: "%.2f" % (v / 1e9)) for c in cells] +
+            rows.append([title, str(connections)] + [cell(c, "bytes_rate", gigabytes) for c in cells] +
                         [number(cached_ratio(encrypted, item, connections), 2)] + [a_gib(c) for c in cells])
     return table(["blob", "connections", "Entrepot", "nginx", "÷ nginx", "CPU s a GiB, Entrepot", "CPU s a GiB, nginx"],
                  rows)
@@ -149,7 +152,7 @@ def aims(cached, cold, uplink, memory, full):
     def at_least(text, series, v, limit):
         add("%s ≥ %.2f" % (text, limit), series, v, 2, lambda x: x >= limit)
 
-    for item, title in (("1m", "1 MiB"), ("100m", "100 MiB")):
+    for item, title in BLOBS:
         for connections in CONNECTIONS:
             at_least("cached %s, %d connections, ÷ nginx" % (title, connections),
                      cached.get(item, connections, "entrepot"), cached_ratio(cached, item, connections),
@@ -185,7 +188,7 @@ def aims(cached, cold, uplink, memory, full):
 
 def encrypted_aims(encrypted):
     out = []
-    for item, title in (("1m", "1 MiB"), ("100m", "100 MiB")):
+    for item, title in BLOBS:
         for connections in encrypted.CONNECTIONS:
             v = cached_ratio(encrypted, item, connections)
             out.append(Aim("cached %s over TLS, %d connections, ÷ nginx ≥ 0.90" % (title, connections), number(v, 2),

@@ -232,12 +232,9 @@ END_TEST
 START_TEST(what_was_written_of_a_blob_before_is_not_believed)
 {
     struct backup_report report;
-    struct blobstore_writer *w;
-    const struct digest digest = helper_digest(1);
-    uint64_t length;
     (void)make(0, 3);
     struct blobstore *other = world_open_other();
-    ck_ok(blobstore_writer_open(other, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(other, 1, 0);
     ck_ok(blobstore_writer_append(w, "wrong", 5));
     blobstore_writer_close(w, BLOBSTORE_KEEP);
     ck_ok(world_restore(other, &report, FILES(file)));

@@ -80,6 +80,16 @@ struct digest helper_digest(unsigned n)
     return digest;
 }
 
+struct blobstore_writer *helper_open_writer(struct blobstore *store, unsigned n, uint64_t length)
+{
+    struct digest digest = helper_digest(n);
+    struct blobstore_writer *w;
+    uint64_t found;
+    ck_ok(blobstore_writer_open(store, &digest, &w, &found));
+    ck_assert_uint_eq(found, length);
+    return w;
+}
+
 struct blobstore_writer *helper_writer(struct blobstore *store, unsigned n)
 {
     uint8_t bytes[HELPER_CONTENT_MAX];

@@ -24,7 +24,9 @@ struct blobstore *helper_open(struct blobstore_report *ret_report); /* ret_repor
 size_t helper_content(unsigned n, uint8_t bytes[HELPER_CONTENT_MAX]);
 struct digest helper_digest(unsigned n);
 
-/* One writer with content number n, appended but not published. */
+/* A writer for content number n, of which so many bytes are there already. */
+struct blobstore_writer *helper_open_writer(struct blobstore *store, unsigned n, uint64_t length);
+/* One with content number n, appended but not published. */
 struct blobstore_writer *helper_writer(struct blobstore *store, unsigned n);
 /* Stores content number n, in a batch of its own. */
 struct digest helper_store(struct blobstore *store, unsigned n);

@@ -109,10 +109,7 @@ static void leave_partial_files(struct blobstore *store)
     (void)helper_store(store, 0);
     (void)helper_writer(store, 1);
     (void)helper_writer(store, 2);
-    struct digest digest = helper_digest(3);
-    struct blobstore_writer *w;
-    uint64_t length;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length)); /* empty */
+    (void)helper_open_writer(store, 3, 0); /* empty */
 }
 
 START_TEST(partial_files_survive_a_crash_and_what_is_none_of_them_goes)
@@ -134,11 +131,7 @@ START_TEST(partial_files_survive_a_crash_and_what_is_none_of_them_goes)
     ck_assert_uint_eq(report.partial_bytes, helper_content(1, bytes) + helper_content(2, bytes));
     ck_assert_uint_eq(report.discarded, 6);
     ck_assert_uint_eq(helper_count(helper_path("partial")), 2);
-    struct blobstore_writer *w;
-    uint64_t length;
-    digest = helper_digest(1);
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_eq(length, helper_content(1, bytes));
+    struct blobstore_writer *w = helper_open_writer(store, 1, helper_content(1, bytes));
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
     blobstore_close(store);
 }
@@ -163,11 +156,8 @@ START_TEST(a_publish_that_was_cut_short_between_its_steps_can_be_gone_on_with)
     ck_assert_uint_eq(report.blobs, 1);
     ck_assert(helper_has(store, 0));
     ck_assert(!helper_exists(helper_path("partial/%s", name)));
-    struct blobstore_writer *w;
-    uint64_t length;
     struct stat st;
-    ck_ok(blobstore_writer_open(store, &sealed, &w, &length));
-    ck_assert_uint_eq(length, helper_content(1, bytes));
+    struct blobstore_writer *w = helper_open_writer(store, 1, helper_content(1, bytes));
     ck_ok(fstat(blobstore_writer_fd(w), &st));
     ck_assert_uint_eq(st.st_mode & 0777, 0600);
     blobstore_writer_close(w, BLOBSTORE_DISCARD);

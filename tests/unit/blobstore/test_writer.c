@@ -17,11 +17,8 @@ START_TEST(a_writer_appends_and_its_bytes_can_be_read_meanwhile)
 {
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_digest(0);
-    struct blobstore_writer *w;
-    uint64_t length = 99;
     char bytes[16];
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_eq(length, 0);
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     ck_ok(blobstore_writer_append(w, "one ", 4));
     ck_ok(blobstore_writer_append(w, "", 0));
     ck_ok(blobstore_writer_append(w, "two", 3));
@@ -37,10 +34,7 @@ END_TEST
 START_TEST(a_kept_writer_goes_on_where_it_ended_in_another_process)
 {
     struct blobstore *store = helper_open(NULL);
-    struct digest digest = helper_digest(0);
-    struct blobstore_writer *w;
-    uint64_t length;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     ck_ok(blobstore_writer_append(w, "half", 4));
     blobstore_writer_close(w, BLOBSTORE_KEEP);
     blobstore_close(store);
@@ -50,8 +44,7 @@ START_TEST(a_kept_writer_goes_on_where_it_ended_in_another_process)
     ck_assert(report.clean);
     ck_assert_uint_eq(report.partials, 1);
     ck_assert_uint_eq(report.partial_bytes, 4);
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_eq(length, 4);
+    w = helper_open_writer(store, 0, 4);
     ck_ok(blobstore_writer_append(w, " full", 5));
     char bytes[16];
     ck_assert_int_eq(pread(blobstore_writer_fd(w), bytes, sizeof(bytes), 0), 9);
@@ -83,10 +76,8 @@ START_TEST(room_reserved_leaves_the_length_and_is_given_back)
 {
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_digest(0);
-    struct blobstore_writer *w;
-    uint64_t length;
     struct stat st;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     ck_ok(blobstore_writer_reserve(w, 32 << 20));
     ck_assert_uint_eq(blobstore_writer_length(w), 0);
     ck_ok(fstat(blobstore_writer_fd(w), &st));
@@ -121,14 +112,12 @@ START_TEST(a_tail_that_was_never_announced_is_cut_off_when_the_file_is_kept)
 {
     struct blobstore *store = helper_open(NULL);
     struct blobstore_writer *w = helper_writer(store, 0);
-    struct digest digest = helper_digest(0);
-    uint64_t length = blobstore_writer_length(w), kept;
+    uint64_t length = blobstore_writer_length(w);
     /* As an append that failed half way leaves it. */
     ck_assert_int_eq(pwrite(blobstore_writer_fd(w), "tail", 4, (off_t)length), 4);
     ck_assert_uint_eq(blobstore_writer_length(w), length);
     blobstore_writer_close(w, BLOBSTORE_KEEP);
-    ck_ok(blobstore_writer_open(store, &digest, &w, &kept));
-    ck_assert_uint_eq(kept, length);
+    w = helper_open_writer(store, 0, length);
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
     blobstore_close(store);
 }
@@ -137,10 +126,7 @@ END_TEST
 /* A writer with "front" at the start of ten bytes of room, and bytes ahead of a gap. */
 static struct blobstore_writer *ragged_writer(struct blobstore *store)
 {
-    struct digest digest = helper_digest(0);
-    struct blobstore_writer *w;
-    uint64_t length;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     ck_ok(blobstore_writer_reserve(w, 10));
     ck_ok(blobstore_writer_write(w, 8, "ea", 2));
     ck_assert_uint_eq(blobstore_writer_length(w), 0);
@@ -188,21 +174,18 @@ START_TEST(a_writer_that_was_killed_with_bytes_ahead_left_what_is_before_the_gap
     struct blobstore_writer *w = ragged_writer(store);
     struct digest digest = helper_digest(0);
     char bytes[64];
-    uint64_t length;
     /* The file as it is now, in the place of the one that an orderly close leaves. */
     ssize_t size = pread(blobstore_writer_fd(w), bytes, sizeof(bytes), 0);
     ck_assert_int_gt(size, 10);
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
     AUTO_CLOSE int fd = open(partial_path(&digest), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     ck_assert_int_eq(write(fd, bytes, (size_t)size), size);
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_eq(length, 5);
+    w = helper_open_writer(store, 0, 5);
     ck_assert_uint_eq(size_of_partial(), 5); /* once it is cut nothing of it can come back */
     blobstore_writer_close(w, BLOBSTORE_KEEP);
 
     ck_ok(pwrite(fd, bytes, (size_t)size - 1, 0) == size - 1 ? 0 : -EIO); /* half a mark is none */
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_eq(length, (uint64_t)size - 1);
+    w = helper_open_writer(store, 0, (uint64_t)size - 1);
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
     blobstore_close(store);
 }
@@ -226,9 +209,7 @@ START_TEST(a_kept_file_without_bytes_is_not_kept)
 {
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_digest(0);
-    struct blobstore_writer *w;
-    uint64_t length;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     blobstore_writer_close(w, BLOBSTORE_KEEP);
     ck_assert(!helper_exists(partial_path(&digest)));
     blobstore_close(store);
@@ -303,16 +284,14 @@ static struct seen look_at_partials(struct blobstore *store)
 START_TEST(unfinished_writes_are_seen_with_those_that_a_writer_has)
 {
     struct blobstore *store = helper_open(NULL);
-    struct digest digest = helper_digest(0), other = helper_digest(2);
-    struct blobstore_writer *w, *open;
-    uint64_t length;
+    struct digest digest = helper_digest(0);
     ck_assert_uint_eq(look_at_partials(store).count, 0);
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     ck_ok(blobstore_writer_append(w, "half", 4));
     struct seen seen = look_at_partials(store);
     ck_assert(seen.count == 1 && seen.open == 1);
     blobstore_writer_close(w, BLOBSTORE_KEEP);
-    ck_ok(blobstore_writer_open(store, &other, &open, &length));
+    struct blobstore_writer *open = helper_open_writer(store, 2, 0);
     seen = look_at_partials(store);
     ck_assert(seen.count == 2 && seen.open == 1);
     ck_assert(digest_equal(&seen.last.digest, &digest));
@@ -326,10 +305,7 @@ END_TEST
 START_TEST(an_unfinished_write_takes_the_room_that_was_reserved_for_it)
 {
     struct blobstore *store = helper_open(NULL);
-    struct digest digest = helper_digest(0);
-    struct blobstore_writer *w;
-    uint64_t length;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     ck_ok(blobstore_writer_reserve(w, 1 << 20));
     ck_assert_uint_ge(look_at_partials(store).last.size, 1 << 20);
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
@@ -341,17 +317,14 @@ START_TEST(an_unfinished_write_is_discarded_where_no_writer_has_it)
 {
     struct blobstore *store = helper_open(NULL);
     struct digest digest = helper_digest(0);
-    struct blobstore_writer *w;
-    uint64_t length;
     ck_assert_int_eq(blobstore_discard_partial(store, &digest), -ENOENT);
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
+    struct blobstore_writer *w = helper_open_writer(store, 0, 0);
     ck_ok(blobstore_writer_append(w, "half", 4));
     ck_assert_int_eq(blobstore_discard_partial(store, &digest), -EBUSY);
     blobstore_writer_close(w, BLOBSTORE_KEEP);
     ck_ok(blobstore_discard_partial(store, &digest));
     ck_assert(!helper_exists(partial_path(&digest)));
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length)); /* and it may begin anew */
-    ck_assert_uint_eq(length, 0);
+    w = helper_open_writer(store, 0, 0); /* and it may begin anew */
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
     blobstore_close(store);
 }

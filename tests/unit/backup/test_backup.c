@@ -185,24 +185,14 @@ static void backup_with(struct meddling *m, struct backup_end *ret_end)
 static struct digest store_large(struct blobstore *store)
 {
     AUTO_FREE uint8_t *data = malloc(LARGE);
-    uint64_t x = 88172645463325252ULL, length;
-    struct digest digest;
-    struct blobstore_writer *w;
-    struct blobstore_batch *b;
+    uint64_t x = 88172645463325252ULL;
     for (size_t i = 0; i < LARGE; i += sizeof(x)) {
         x ^= x << 13;
         x ^= x >> 7;
         x ^= x << 17;
         memcpy(data + i, &x, sizeof(x));
     }
-    ck_ok(digest_of(DIGEST_SHA256, data, LARGE, &digest));
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_ok(blobstore_writer_append(w, data, LARGE));
-    ck_ok(blobstore_batch_begin(store, &b));
-    ck_ok(blobstore_batch_publish(b, w));
-    ck_ok(blobstore_batch_commit(b));
-    blobstore_writer_close(w, BLOBSTORE_DISCARD);
-    return digest;
+    return helper_store_bytes(store, data, LARGE);
 }
 
 /* Those of sha512 come after the large one, which is of sha256. */
@@ -263,16 +253,8 @@ static void store_rotten(struct blobstore *store, unsigned n)
     const struct digest digest = helper_digest(n);
     uint8_t content[HELPER_CONTENT_MAX];
     size_t len = helper_content(n, content);
-    struct blobstore_writer *w;
-    struct blobstore_batch *b;
-    uint64_t length;
     content[0] ^= 1;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_ok(blobstore_writer_append(w, content, len));
-    ck_ok(blobstore_batch_begin(store, &b));
-    ck_ok(blobstore_batch_publish(b, w));
-    ck_ok(blobstore_batch_commit(b));
-    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    helper_store_as(store, &digest, content, len);
 }
 
 START_TEST(a_blob_that_has_rotted_is_found_and_told)

@@ -90,27 +90,38 @@ struct blobstore_writer *helper_open_writer(struct blobstore *store, unsigned n,
     return w;
 }
 
+static struct blobstore_writer *write_as(struct blobstore *store, const struct digest *digest, const void *data,
+                                         size_t len)
+{
+    struct blobstore_writer *w;
+    uint64_t length;
+    ck_ok(blobstore_writer_open(store, digest, &w, &length));
+    ck_assert_uint_le(length, len); /* an earlier attempt may have come as far as that */
+    ck_ok(blobstore_writer_append(w, (const char *)data + length, len - length));
+    return w;
+}
+
 struct blobstore_writer *helper_writer(struct blobstore *store, unsigned n)
 {
     uint8_t bytes[HELPER_CONTENT_MAX];
     size_t len = helper_content(n, bytes);
     struct digest digest = helper_digest(n);
-    struct blobstore_writer *w;
-    uint64_t length;
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_le(length, len); /* an earlier attempt may have come as far as that */
-    ck_ok(blobstore_writer_append(w, bytes + length, len - length));
-    return w;
+    return write_as(store, &digest, bytes, len);
 }
 
-struct digest helper_store(struct blobstore *store, unsigned n)
+/* In a batch of its own; closes the writer. */
+static void publish(struct blobstore *store, struct blobstore_writer *w)
 {
-    struct blobstore_writer *w = helper_writer(store, n);
     struct blobstore_batch *b;
     ck_ok(blobstore_batch_begin(store, &b));
     ck_ok(blobstore_batch_publish(b, w));
     ck_ok(blobstore_batch_commit(b));
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
+}
+
+struct digest helper_store(struct blobstore *store, unsigned n)
+{
+    publish(store, helper_writer(store, n));
     return helper_digest(n);
 }
 
@@ -134,11 +145,21 @@ bool helper_has(struct blobstore *store, unsigned n)
     return true;
 }
 
-const char *helper_blob_path(const struct digest *digest)
+static const char *path_of(const struct digest *digest, const char *suffix)
 {
     char text[DIGEST_TEXT_MAX];
     const char *hex = strchr(digest_format(digest, text), ':') + 1;
-    return helper_path("blobs/%s/%.2s/%s", digest_algorithm_name(digest->algorithm), hex, hex);
+    return helper_path("blobs/%s/%.2s/%s%s", digest_algorithm_name(digest->algorithm), hex, hex, suffix);
+}
+
+const char *helper_blob_path(const struct digest *digest)
+{
+    return path_of(digest, "");
+}
+
+const char *helper_packed_path(const struct digest *digest)
+{
+    return path_of(digest, ".zst");
 }
 
 void helper_write_file(const char *path, const void *data, size_t len)
@@ -175,20 +196,16 @@ char *helper_text(size_t len, unsigned seed)
     return data;
 }
 
+void helper_store_as(struct blobstore *store, const struct digest *digest, const void *data, size_t len)
+{
+    publish(store, write_as(store, digest, data, len));
+}
+
 struct digest helper_store_bytes(struct blobstore *store, const void *data, size_t len)
 {
     struct digest digest;
-    struct blobstore_writer *w;
-    struct blobstore_batch *b;
-    uint64_t length;
     ck_ok(digest_of(DIGEST_SHA256, data, len, &digest));
-    ck_ok(blobstore_writer_open(store, &digest, &w, &length));
-    ck_assert_uint_le(length, len);
-    ck_ok(blobstore_writer_append(w, (const char *)data + length, len - length));
-    ck_ok(blobstore_batch_begin(store, &b));
-    ck_ok(blobstore_batch_publish(b, w));
-    ck_ok(blobstore_batch_commit(b));
-    blobstore_writer_close(w, BLOBSTORE_DISCARD);
+    helper_store_as(store, &digest, data, len);
     return digest;
 }
 
@@ -218,13 +235,6 @@ int helper_pack(struct blobstore *store, const struct digest *digest, uint64_t *
         ;
     *ret_saved = r == 0 ? blobstore_pack_saved(p) : 0;
     return r;
-}
-
-const char *helper_packed_path(const struct digest *digest)
-{
-    char text[DIGEST_TEXT_MAX];
-    const char *hex = strchr(digest_format(digest, text), ':') + 1;
-    return helper_path("blobs/%s/%.2s/%s.zst", digest_algorithm_name(digest->algorithm), hex, hex);
 }
 
 void helper_copy_root(void)

@@ -43,6 +43,8 @@ void helper_copy_root(void);
 /* So many bytes that shrink, those of another `seed` being others; to be freed. */
 char *helper_text(size_t len, unsigned seed);
 struct digest helper_store_bytes(struct blobstore *store, const void *data, size_t len); /* of sha256 */
+/* As a blob of that digest, which nobody looks at: with other bytes it is one that has rotted. */
+void helper_store_as(struct blobstore *store, const struct digest *digest, const void *data, size_t len);
 /* That the content is there, read in pieces of so many bytes. */
 void helper_check_content(struct blobstore *store, const struct digest *digest, const void *data, size_t len,
                           size_t piece);

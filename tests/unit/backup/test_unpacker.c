@@ -24,45 +24,11 @@ static int verify(void)
     return world_verify(&report, FILES(file));
 }
 
-/* The item of content number n for a list. */
-static struct backup_item list_item(struct buf *list, unsigned n, bool is_here)
-{
-    uint8_t bytes[BACKUP_ITEM_MAX], content[HELPER_CONTENT_MAX];
-    const struct backup_item item = {.digest = helper_digest(n),
-                                     .size = helper_content(n, content),
-                                     .stored_at = 1,
-                                     .used_at = 2,
-                                     .is_here = is_here};
-    ck_ok(buf_add(list, bytes, backup_item_encode(&item, bytes)));
-    header.blobs++;
-    header.bytes += item.size;
-    return item;
-}
-
-static void add_blob(struct archive *a, unsigned n)
-{
-    uint8_t content[HELPER_CONTENT_MAX];
-    char name[BACKUP_NAME_MAX];
-    size_t len = helper_content(n, content);
-    backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(n)}, name);
-    world_add(a, name, content, len);
-}
-
-/* A backup with the contents 0 and 2 listed, in their order; what follows is the caller's. */
-static unsigned first, second;
+/* A backup with two contents listed; what follows is the caller's. */
+static unsigned order[2];
 static struct archive *begin_two(struct backup_end *end)
 {
-    AUTO_BUF struct buf list = BUF_INIT(4 * KIB);
-    const struct digest zero = helper_digest(0), two = helper_digest(2);
-    bool zero_first = backup_digest_compare(&zero, &two) < 0;
-    first = zero_first ? 0 : 2;
-    second = 2 - first;
-    (void)list_item(&list, first, true);
-    (void)list_item(&list, second, true);
-    *end = (struct backup_end){.blobs = 2, .bytes = header.bytes};
-    struct archive *a = world_tar(file);
-    world_add_head(a, &header, &list, NULL);
-    return a;
+    return world_begin_two(file, &header, order, end);
 }
 
 START_TEST(a_backup_of_nothing_is_good)
@@ -119,10 +85,9 @@ START_TEST(a_link_in_the_place_of_a_blob_is_refused)
     struct backup_end end;
     char name[BACKUP_NAME_MAX];
     for (int hard = 0; hard < 2; hard++) {
-        header.blobs = header.bytes = 0;
         struct archive *a = begin_two(&end);
         struct archive_entry *e = archive_entry_new();
-        backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(first)}, name);
+        backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(order[0])}, name);
         archive_entry_set_pathname(e, name);
         archive_entry_set_perm(e, 0400);
         if (hard) {
@@ -163,7 +128,7 @@ START_TEST(a_file_that_ends_too_early_is_cut_short)
 {
     struct backup_end end;
     struct archive *a = begin_two(&end);
-    add_blob(a, first);
+    world_add_blob(a, order[0], true);
     world_end(a);
     ck_assert_int_eq(verify(), -EBADMSG);
     ck_assert(world_problem("cut short: it has no end"));
@@ -180,7 +145,7 @@ START_TEST(an_end_that_does_not_fit_is_told)
 {
     struct backup_end end;
     struct archive *a = begin_two(&end);
-    add_blob(a, first);
+    world_add_blob(a, order[0], true);
     world_add_end(a, &end);
     world_end(a);
     ck_assert_int_eq(verify(), -EBADMSG);
@@ -204,10 +169,9 @@ START_TEST(a_blob_that_is_there_twice_or_out_of_order_is_told)
 {
     struct backup_end end;
     for (int swapped = 0; swapped < 2; swapped++) {
-        header.blobs = header.bytes = 0;
         struct archive *a = begin_two(&end);
-        add_blob(a, swapped ? second : first);
-        add_blob(a, first);
+        world_add_blob(a, swapped ? order[1] : order[0], true);
+        world_add_blob(a, order[0], true);
         world_add_end(a, &end);
         world_end(a);
         ck_assert_int_eq(verify(), -EBADMSG);
@@ -221,14 +185,13 @@ START_TEST(a_blob_that_is_not_listed_or_of_another_size_is_told)
     struct backup_end end;
     char name[BACKUP_NAME_MAX];
     struct archive *a = begin_two(&end);
-    add_blob(a, 7);
+    world_add_blob(a, 7, true);
     world_end(a);
     ck_assert_int_eq(verify(), -EBADMSG);
     ck_assert(world_problem(": not listed"));
 
-    header.blobs = header.bytes = 0;
     a = begin_two(&end);
-    backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(first)}, name);
+    backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(order[0])}, name);
     world_add(a, name, "x", 1);
     world_end(a);
     ck_assert_int_eq(verify(), -EBADMSG);
@@ -240,20 +203,17 @@ START_TEST(a_blob_with_other_bytes_is_told_and_the_rest_is_read)
 {
     struct backup_end end;
     struct backup_report report;
-    uint8_t content[HELPER_CONTENT_MAX];
     char name[BACKUP_NAME_MAX];
     struct archive *a = begin_two(&end);
-    size_t len = helper_content(first, content);
-    content[len / 2] ^= 1;
-    backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(first)}, name);
-    world_add(a, name, content, len);
-    add_blob(a, second);
+    world_add_blob(a, order[0], false);
+    world_add_blob(a, order[1], true);
     world_add_end(a, &end);
     world_end(a);
     ck_ok(world_verify(&report, FILES(file)));
     ck_assert_uint_eq(report.wrong, 1);
     ck_assert_uint_eq(report.blobs, 1);
     ck_assert(world_problem(": its bytes do not have this digest"));
+    backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(order[0])}, name);
     ck_assert(world_problem(name));
 }
 END_TEST
@@ -283,8 +243,8 @@ END_TEST
 START_TEST(a_list_that_is_not_in_order_or_not_as_long_as_was_said_is_told)
 {
     AUTO_BUF struct buf list = BUF_INIT(4 * KIB);
-    (void)list_item(&list, 0, true);
-    (void)list_item(&list, 0, true);
+    world_list(&header, &list, 0, true);
+    world_list(&header, &list, 0, true);
     struct archive *a = world_tar(file);
     world_add_head(a, &header, &list, NULL);
     world_end(a);
@@ -293,7 +253,7 @@ START_TEST(a_list_that_is_not_in_order_or_not_as_long_as_was_said_is_told)
 
     buf_reset(&list);
     header.blobs = header.bytes = 0;
-    (void)list_item(&list, 0, true);
+    world_list(&header, &list, 0, true);
     header.blobs = 1000000;
     a = world_tar(file);
     world_add_head(a, &header, &list, NULL);
@@ -306,7 +266,7 @@ END_TEST
 START_TEST(a_whole_backup_refers_to_no_other)
 {
     AUTO_BUF struct buf list = BUF_INIT(4 * KIB);
-    (void)list_item(&list, 0, false);
+    world_list(&header, &list, 0, false);
     struct archive *a = world_tar(file);
     world_add_head(a, &header, &list, NULL);
     world_end(a);

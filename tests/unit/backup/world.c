@@ -204,6 +204,45 @@ void world_add_head(struct archive *a, const struct backup_header *h, const stru
     world_add(a, "head.sha256", text, strlen(text));
 }
 
+void world_list(struct backup_header *h, struct buf *list, unsigned n, bool is_here)
+{
+    uint8_t bytes[BACKUP_ITEM_MAX], content[HELPER_CONTENT_MAX];
+    const struct backup_item item = {.digest = helper_digest(n),
+                                     .size = helper_content(n, content),
+                                     .stored_at = 1,
+                                     .used_at = 2,
+                                     .is_here = is_here};
+    ck_ok(buf_add(list, bytes, backup_item_encode(&item, bytes)));
+    h->blobs++;
+    h->bytes += item.size;
+}
+
+void world_add_blob(struct archive *a, unsigned n, bool is_good)
+{
+    uint8_t content[HELPER_CONTENT_MAX];
+    char name[BACKUP_NAME_MAX];
+    size_t len = helper_content(n, content);
+    content[len / 2] ^= !is_good;
+    backup_name_format(&(struct backup_name){.kind = BACKUP_BLOB, .digest = helper_digest(n)}, name);
+    world_add(a, name, content, len);
+}
+
+struct archive *world_begin_two(const char *file, struct backup_header *h, unsigned ret_order[2],
+                                struct backup_end *ret_end)
+{
+    AUTO_BUF struct buf list = BUF_INIT(4 * KIB);
+    const struct digest zero = helper_digest(0), two = helper_digest(2);
+    ret_order[0] = backup_digest_compare(&zero, &two) < 0 ? 0 : 2;
+    ret_order[1] = 2 - ret_order[0];
+    h->blobs = h->bytes = 0;
+    for (size_t i = 0; i < 2; i++)
+        world_list(h, &list, ret_order[i], true);
+    *ret_end = (struct backup_end){.blobs = h->blobs, .bytes = h->bytes};
+    struct archive *a = world_tar(file);
+    world_add_head(a, h, &list, NULL);
+    return a;
+}
+
 void world_add_end(struct archive *a, const struct backup_end *e)
 {
     AUTO_BUF struct buf json = BUF_INIT(BACKUP_SMALL_MAX);

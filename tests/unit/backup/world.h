@@ -39,5 +39,12 @@ void world_add_header(struct archive *a, const struct backup_header *h);
 /* An empty list and no records, as `h` has to say; or these bytes of a list, or of the first table. */
 void world_add_head(struct archive *a, const struct backup_header *h, const struct buf *list,
                     const struct buf *records);
+/* The item of content number n, for a list, and in what the header says of it. */
+void world_list(struct backup_header *h, struct buf *list, unsigned n, bool is_here);
+/* Content number n; or what has become of it, a bit of it being another. */
+void world_add_blob(struct archive *a, unsigned n, bool is_good);
+/* The head of a backup that has the contents 0 and 2, in the order that is said, and what belongs to its end. */
+struct archive *world_begin_two(const char *file, struct backup_header *h, unsigned ret_order[2],
+                                struct backup_end *ret_end);
 void world_add_end(struct archive *a, const struct backup_end *e);
 void world_end(struct archive *a);

@@ -50,11 +50,11 @@ void read_hauler(struct reading *r, struct yaml_node *root)
 /* --- Zarf ----------------------------------------------------------------------------------------------------- */
 
 /* An architecture is that of linux; "multi" is none. */
-static void add_architecture(struct reading *r, struct yaml_node *node, struct reading_extra *extra, char *text,
-                             size_t size)
+static void add_architecture(struct reading *r, struct yaml_node *node, struct reading_extra *extra)
 {
+    char text[64];
     const char *architecture = reading_text(r, node);
-    if (!architecture || strcmp(architecture, "multi") == 0 || strlen(architecture) + sizeof("linux/") > size)
+    if (!architecture || strcmp(architecture, "multi") == 0 || strlen(architecture) + sizeof("linux/") > sizeof(text))
         return;
     (void)stpcpy(stpcpy(text, "linux/"), architecture);
     reading_add_platform(r, reading_place(r, node), text, extra);
@@ -73,9 +73,8 @@ void read_zarf(struct reading *r, struct yaml_node *root)
         struct yaml_node *architecture = reading_find(r, only, "architecture");
         struct yaml_node *images = reading_find(r, component, "images");
         struct reading_extra extra = {0};
-        char platform[64];
         void *at = NULL;
-        add_architecture(r, architecture ? architecture : whole, &extra, platform, sizeof(platform));
+        add_architecture(r, architecture ? architecture : whole, &extra);
         while (reading_next(r, images, &at, &image))
             reading_add_node(r, yaml_kind(image) == YAML_MAP ? reading_find(r, image, "name") : image, &extra);
     }

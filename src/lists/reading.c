@@ -1,7 +1,6 @@
 #include "lists/reading.h"
 
 #include "base/buf.h"
-#include "base/platform.h"
 #include "base/utf8.h"
 
 #include <errno.h>
@@ -175,27 +174,28 @@ void reading_add_platform(struct reading *r, struct reading_place place, const c
 {
     AUTO_BUF struct buf quoted = BUF_INIT(MESSAGE_MAX);
     struct platform p;
-    if (strcmp(platform, "all") != 0 && platform_parse(platform, &p) < 0) {
+    bool is_all = strcmp(platform, "all") == 0;
+    if (!is_all && platform_parse(platform, &p) < 0) {
         quote(r, platform, &quoted);
         if (!r->failed)
             reading_error(r, place, "%s is no platform: linux/amd64, linux/arm/v7, or all", quoted.data);
     } else if (extra->platform_count == IMAGE_LIST_PLATFORMS_MAX) {
         reading_error(r, place, "there are more than %d platforms", IMAGE_LIST_PLATFORMS_MAX);
     } else {
-        extra->platforms[extra->platform_count++] = platform;
+        char *text = extra->platforms[extra->platform_count++];
+        if (is_all)
+            (void)stpcpy(text, platform);
+        else
+            (void)platform_format(&p, text);
     }
 }
 
-/* A platform is written in one way, so that the same one is found. */
 static void put(struct reading *r, struct image_reference reference, const struct reading_extra *extra)
 {
-    char texts[IMAGE_LIST_PLATFORMS_MAX][PLATFORM_TEXT_MAX];
     const char *platforms[IMAGE_LIST_PLATFORMS_MAX];
     size_t count = extra ? extra->platform_count : 0;
-    struct platform p;
     for (size_t i = 0; i < count; i++)
-        platforms[i] =
-            platform_parse(extra->platforms[i], &p) == 0 ? platform_format(&p, texts[i]) : extra->platforms[i];
+        platforms[i] = extra->platforms[i];
     reference.platforms = platforms;
     reference.platform_count = count;
     reference.default_platforms = count == 0;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/image_name.h"
+#include "base/platform.h"
 #include "base/yaml.h"
 #include "lists/lists.h"
 
@@ -52,11 +53,11 @@ struct reading_place reading_place(const struct reading *r, struct yaml_node *no
 
 /* Where an image is to be had, beside its name. Zeroed: the default. */
 struct reading_extra {
-    const char *platforms[IMAGE_LIST_PLATFORMS_MAX];
+    char platforms[IMAGE_LIST_PLATFORMS_MAX][PLATFORM_TEXT_MAX];
     size_t platform_count;
 };
 
-/* Adds a platform, unless it is none, which is noted. */
+/* Adds a platform, in the one way in which it is written, so that the same one is found; what is none is noted. */
 void reading_add_platform(struct reading *r, struct reading_place place, const char *platform,
                           struct reading_extra *extra);
 /* An image; `extra` may be NULL. What is no reference is noted. */

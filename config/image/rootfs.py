@@ -66,11 +66,10 @@ def copy(path, root):
 
 
 def describe(package):
-    name, version, source, upstream, home = run(
-        "dpkg-query", "-W", "-f", "${Package}\t${Version}\t${source:Package}\t${source:Version}\t${Homepage}",
-        package).split("\t")
-    return {"name": name, "version": version, "source": source, "source_version": upstream, "home": home,
-            "architecture": run("dpkg-query", "-W", "-f", "${Architecture}", package)}
+    fields = {"name": "Package", "version": "Version", "source": "source:Package", "source_version": "source:Version",
+              "home": "Homepage", "architecture": "Architecture"}
+    values = run("dpkg-query", "-W", "-f", "\t".join("${%s}" % f for f in fields.values()), package)
+    return dict(zip(fields, values.split("\t")))
 
 
 def sbom(version, files, packages):
@@ -136,8 +135,9 @@ def main(binary, directory, version):
         if package is None:
             sys.exit(f"rootfs.py: {path} is of no Debian package")
         target = copy(path, root)
-        described = packages.setdefault(package, describe(package))
-        files[str(target.relative_to(root))] = (target, described["name"])
+        if package not in packages:
+            packages[package] = describe(package)
+        files[str(target.relative_to(root))] = (target, packages[package]["name"])
     (root / "etc/ssl/certs/ca-certificates.crt").chmod(0o644)
     for p in packages.values():
         licence = pathlib.Path("/usr/share/doc", p["name"], "copyright")

@@ -29,6 +29,15 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
 {{- end -}}
 {{- end -}}
 
+{{- define "entrepot.pullSecrets" -}}
+{{- with .Values.imagePullSecrets -}}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end -}}
+{{- end -}}
+
 {{- define "entrepot.headless" -}}
 {{ include "entrepot.fullname" . }}-replicas
 {{- end -}}
@@ -134,7 +143,8 @@ capabilities:
 {{- $text -}}
 {{- end -}}
 
-{{/* A pod of a job that speaks to the admin API: (dict "root" $ "args" list "volumes" list "mounts" list) */}}
+{{/* The pod of a job: a command that asks one replica's admin API.
+     (dict "root" $ "ordinal" number "command" text "args" list "volumes" list "mounts" list) */}}
 {{- define "entrepot.jobPod" -}}
 metadata:
   labels:
@@ -144,17 +154,17 @@ spec:
   restartPolicy: OnFailure
   automountServiceAccountToken: false
   enableServiceLinks: false
-  {{- with .root.Values.imagePullSecrets }}
-  imagePullSecrets: {{- range . }}
-    - name: {{ . }}
-    {{- end }}
-  {{- end }}
+  {{- with include "entrepot.pullSecrets" .root }}{{ . | nindent 2 }}{{ end }}
   securityContext: {{- toYaml .root.Values.podSecurityContext | nindent 4 }}
   containers:
     - name: entrepot
       image: {{ include "entrepot.image" .root }}
       imagePullPolicy: {{ .root.Values.image.pullPolicy }}
-      args: {{- toYaml .args | nindent 8 }}
+      args:
+        - {{ .command }}
+        - --admin={{ include "entrepot.replicaHost" (list .root .ordinal) }}:5002
+        - --token-file=/etc/entrepot/admin/{{ .root.Values.admin.tokenSecret.key }}
+        {{- toYaml .args | nindent 8 }}
       securityContext: {{- include "entrepot.containerSecurity" . | nindent 8 }}
       resources:
         requests: {cpu: 10m, memory: 32Mi}

@@ -1,6 +1,8 @@
 /* The way of a request, with a table of routes of the test's own. */
 #include "admin/handler.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -240,9 +242,5 @@ int main(void)
     tcase_add_test(t, who_waits_when_the_server_stops_is_let_go);
     tcase_add_test(t, a_refusal_has_the_form_of_an_error);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

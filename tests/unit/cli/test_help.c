@@ -3,6 +3,8 @@
 #include "cli/help.h"
 #include "cli/manual.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -154,9 +156,5 @@ int main(void)
     tcase_add_test(tests, each_shell_is_told_of_commands_options_and_files);
     tcase_add_test(tests, what_does_not_fit_is_an_error_and_not_a_half);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

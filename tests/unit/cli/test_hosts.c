@@ -3,6 +3,8 @@
 #include "base/limits.h"
 #include "cli/hosts.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -141,9 +143,5 @@ int main(void)
     tcase_add_test(t, every_client_that_is_named_is_known);
     Suite *s = suite_create("hosts");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "cli/human.h"
 
+#include "suite.h"
+
 #include "base/auto.h"
 
 #include <check.h>
@@ -93,9 +95,5 @@ int main(void)
     tcase_add_loop_test(t, numbers_have_a_comma_at_each_third_digit, 0, 5);
     Suite *s = suite_create("human");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

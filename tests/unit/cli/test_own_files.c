@@ -1,11 +1,13 @@
 #include "cli/own_files.h"
 
+#include "suite.h"
+#include "tree.h"
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 
 #define OURS HOSTS_MARK "; of a test\n"
 
@@ -54,11 +56,7 @@ static void is_tidy(const char *path)
 
 static void tear_down(void)
 {
-    char rm[] = "rm", rf[] = "-rf", *arguments[] = {rm, rf, root, NULL};
-    pid_t pid = fork();
-    if (pid == 0)
-        (void)execvp("rm", arguments);
-    (void)waitpid(pid, NULL, 0);
+    tree_remove(root);
     (void)close(dir);
 }
 
@@ -218,9 +216,5 @@ int main(void)
     tcase_add_test(t, nothing_is_looked_for_deeper_than_it_is_written);
     Suite *s = suite_create("own_files");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

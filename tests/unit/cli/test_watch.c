@@ -1,6 +1,8 @@
 #include "base/auto.h"
 #include "cli/watch.h"
 
+#include "suite.h"
+
 #include <check.h>
 
 enum { MINUTE = 60 * 1000 };
@@ -65,9 +67,5 @@ int main(void)
     tcase_add_test(t, what_an_earlier_run_left_goes_when_the_mirror_is_silent_from_the_start);
     Suite *s = suite_create("watch");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,6 +1,8 @@
 #include "base/auto.h"
 #include "config/address.h"
 
+#include "suite.h"
+
 #include <check.h>
 
 struct check {
@@ -234,9 +236,5 @@ int main(void)
     tcase_add_loop_test(t, what_is_no_network_is_refused, 0, ARRAY_SIZE(no_networks));
     Suite *s = suite_create("address");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -3,6 +3,8 @@
 #include "config/config.h"
 #include "config/schema.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <dirent.h>
 #include <errno.h>
@@ -608,9 +610,5 @@ int main(void)
     tcase_add_test(t, the_reference_in_docs_is_what_the_table_says);
     Suite *s = suite_create("config");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

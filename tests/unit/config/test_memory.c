@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "config/config.h"
 #include "starve.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -59,9 +60,5 @@ int main(void)
     tcase_set_timeout(tests, 100);
     tcase_add_loop_test(tests, a_configuration_is_read_as_a_whole_or_not_at_all, 0, STARVE_EXTENTS);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

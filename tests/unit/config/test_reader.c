@@ -4,6 +4,8 @@
 #include "config/config.h"
 #include "config/reader.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -402,9 +404,5 @@ int main(void)
     tcase_add_test(t, restart_keys_are_those_that_differ_and_are_marked);
     Suite *s = suite_create("reader");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

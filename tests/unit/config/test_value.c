@@ -1,5 +1,7 @@
 #include "config/value.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 
@@ -152,9 +154,5 @@ int main(void)
     tcase_add_test(t, a_size_is_written_by_its_largest_exact_unit);
     Suite *s = suite_create("value");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "scratch.h"
 
+#include "tree.h"
+
 #include "base/log.h"
 
 #include <dirent.h>
@@ -16,19 +18,12 @@ void scratch_setup(void)
     const char *base = getenv("TMPDIR");
     (void)snprintf(directory, sizeof(directory), "%.80s/entrepot-mirror-XXXXXX", base ? base : "/tmp");
     ck_assert_ptr_nonnull(mkdtemp(directory));
-}
-
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
+    log_configure(LOG_ERROR, LOG_TEXT);
 }
 
 void scratch_cleanup(void)
 {
-    ck_assert_int_eq(nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    tree_remove(directory);
 }
 
 const char *scratch_path(void)
@@ -99,14 +94,4 @@ void scratch_damage(const struct digest *digest)
     char text[DIGEST_TEXT_MAX];
     (void)snprintf(damaged_name, sizeof(damaged_name), "%s", strchr(digest_format(digest, text), ':') + 1);
     ck_assert_int_eq(nftw(directory, damage_one, 16, FTW_PHYS), 1);
-}
-
-int suite_run(Suite *suite)
-{
-    log_configure(LOG_ERROR, LOG_TEXT);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
 }

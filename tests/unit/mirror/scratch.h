@@ -1,8 +1,10 @@
 /*
  * What the tests of this floor share: a directory of the test's own with a store in it, bytes that are different for
- * every number, and the run of a suite. A helper that fails fails the test.
+ * every number. A helper that fails fails the test.
  */
 #pragma once
+
+#include "suite.h"
 
 #include "base/digest.h"
 #include "blobstore/blobstore.h"
@@ -27,5 +29,3 @@ char *scratch_bytes(unsigned n, size_t len, struct digest *ret_digest);
 unsigned scratch_count(const char *folder);
 /* Writes `data` over the bytes of a stored blob, and keeps its size and times: damage that only its digest shows. */
 void scratch_damage(const struct digest *digest);
-
-int suite_run(Suite *suite);

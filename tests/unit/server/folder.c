@@ -1,9 +1,10 @@
 #include "folder.h"
 
+#include "tree.h"
+
 #include "base/auto.h"
 
 #include <check.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -15,17 +16,9 @@ void folder_create(void)
     ck_assert_ptr_nonnull(mkdtemp(directory));
 }
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 void folder_remove(void)
 {
-    ck_assert_int_eq(nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+    tree_remove(directory);
 }
 
 const char *folder_path(const char *name)

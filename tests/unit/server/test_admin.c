@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/unix_address.h"
 #include "client.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -480,9 +481,5 @@ int main(void)
     tcase_add_test(t, a_path_that_the_kernel_does_not_take_is_taken);
     tcase_add_test(t, without_an_address_there_is_none);
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "folder.h"
+#include "suite.h"
 #include "token.h"
 
 #include <check.h>
@@ -436,9 +437,5 @@ int main(void)
     tcase_add_test(t, a_challenge_says_where_tokens_are_and_what_for);
     Suite *s = suite_create("auth");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "server/authorization.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <string.h>
 
@@ -64,9 +66,5 @@ int main(void)
     tcase_add_test(t, what_is_too_long_is_nobody_s);
     Suite *s = suite_create("authorization");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

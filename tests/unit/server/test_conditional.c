@@ -1,5 +1,7 @@
 #include "server/conditional.h"
 
+#include "suite.h"
+
 #include <check.h>
 
 #define D "sha256:abc"
@@ -108,9 +110,5 @@ int main(void)
     LOOP(zstd_is_not_accepted_otherwise, not_accepting);
     LOOP(only_if_cached_is_found_among_the_directives, only_if_cached);
     LOOP(other_directives_are_not_it, not_only);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

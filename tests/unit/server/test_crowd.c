@@ -1,5 +1,7 @@
 #include "server/crowd.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <stdio.h>
 
@@ -53,9 +55,5 @@ int main(void)
     tcase_add_test(t, many_come_and_go);
     Suite *s = suite_create("crowd");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "server/forwarded.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <string.h>
 
@@ -77,9 +79,5 @@ int main(void)
     tcase_add_loop_test(t, only_a_trusted_proxy_says_that_a_client_came_over_tls, 0, ARRAY_SIZE(protos));
     Suite *s = suite_create("forwarded");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

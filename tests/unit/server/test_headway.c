@@ -1,5 +1,7 @@
 #include "server/headway.h"
 
+#include "suite.h"
+
 #include "base/log.h"
 #include "base/metrics.h"
 
@@ -150,9 +152,5 @@ int main(void)
     tcase_add_test(t, connections_that_do_not_get_on_are_ended_and_others_are_not);
     Suite *s = suite_create("headway");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "server/htpasswd.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -87,9 +89,5 @@ int main(void)
     tcase_add_test(t, only_the_right_password_is_right);
     Suite *s = suite_create("htpasswd");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "pki.h"
+#include "suite.h"
 #include "token.h"
 
 #include <check.h>
@@ -433,9 +434,5 @@ int main(void)
     tcase_add_test(t, too_many_keys_are_refused);
     Suite *s = suite_create("jwt");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

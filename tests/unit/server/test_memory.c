@@ -11,6 +11,7 @@
 #include "server/auth.h"
 #include "server/server.h"
 #include "starve.h"
+#include "suite.h"
 
 #include <check.h>
 #include <string.h>
@@ -146,9 +147,5 @@ int main(void)
     tcase_add_loop_test(files, a_file_that_was_not_taken_for_want_of_memory_is_taken_at_the_next_look, 0,
                         STARVE_EXTENTS);
     suite_add_tcase(suite, files);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

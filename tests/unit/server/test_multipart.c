@@ -1,5 +1,7 @@
 #include "server/multipart.h"
 
+#include "suite.h"
+
 #include "base/buf.h"
 
 #include <check.h>
@@ -179,9 +181,5 @@ int main(void)
     tcase_add_test(c, an_error_of_the_source_is_passed_on);
     tcase_add_test(c, lengths_of_huge_parts_are_right_or_refused);
     tcase_add_test(c, two_boundaries_differ);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

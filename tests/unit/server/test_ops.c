@@ -3,6 +3,7 @@
 #include "base/log.h"
 #include "base/metrics.h"
 #include "client.h"
+#include "suite.h"
 
 #include <check.h>
 #include <stdio.h>
@@ -170,9 +171,5 @@ int main(void)
     tcase_add_test(t, an_address_that_is_taken_is_told);
     Suite *s = suite_create("ops");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "server/patience.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <stdio.h>
 
@@ -89,9 +91,5 @@ int main(void)
     tcase_add_test(t, a_crowd_finds_room);
     Suite *s = suite_create("patience");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

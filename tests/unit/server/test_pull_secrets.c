@@ -1,5 +1,7 @@
 #include "server/pull_secrets.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
@@ -118,9 +120,5 @@ int main(void)
     tcase_add_test(t, guesses_are_counted_and_repetitions_are_not);
     Suite *s = suite_create("pull_secrets");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "server/range.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
@@ -132,9 +134,5 @@ int main(void)
     tcase_add_test(c, more_than_the_limit_is_too_many);
     tcase_add_test(c, a_thousand_ranges_are_found);
     tcase_add_test(c, overlaps_that_ask_for_much_more_than_there_is_get_the_whole);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

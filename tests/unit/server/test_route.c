@@ -1,5 +1,7 @@
 #include "server/route.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
@@ -325,9 +327,5 @@ int main(void)
     tcase_add_test(c, parameters_are_decoded_and_unknown_ones_ignored);
     tcase_add_test(c, a_namespace_has_a_limit);
     tcase_add_test(c, every_verdict_but_ok_has_a_refusal);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

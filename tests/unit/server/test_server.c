@@ -4,6 +4,7 @@
 #include "base/metrics.h"
 #include "client.h"
 #include "fake_mirror.h"
+#include "suite.h"
 
 #include <arpa/inet.h>
 #include <check.h>
@@ -1193,9 +1194,5 @@ int main(void)
     tcase_add_test(c, a_stop_that_takes_too_long_cuts_what_is_left);
     tcase_add_test(c, a_stop_cuts_a_file_that_nobody_reads_by_a_fin);
 
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

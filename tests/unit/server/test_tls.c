@@ -5,6 +5,7 @@
 #include "base/metrics.h"
 #include "folder.h"
 #include "pki.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -424,9 +425,5 @@ int main(void)
     tcase_add_test(t, handshakes_go_on_while_certificates_are_swapped);
     Suite *s = suite_create("tls");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "client.h"
 #include "fake_mirror.h"
+#include "suite.h"
 
 #include <arpa/inet.h>
 #include <assert.h>
@@ -269,9 +270,5 @@ int main(void)
     suite_add_tcase(s, c);
     tcase_add_test(c, clients_come_and_go_and_everything_ends);
     tcase_add_loop_test(c, a_stop_in_the_midst_leaves_nothing, 0, 5);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "server/verdicts.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <stdio.h>
 #include <string.h>
@@ -82,9 +84,5 @@ int main(void)
     tcase_add_test(t, of_too_much_the_oldest_is_forgotten);
     Suite *s = suite_create("verdicts");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

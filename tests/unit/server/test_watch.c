@@ -1,6 +1,7 @@
 #include "server/watch.h"
 
 #include "folder.h"
+#include "suite.h"
 
 #include <check.h>
 #include <pthread.h>
@@ -147,9 +148,5 @@ int main(void)
     tcase_add_test(t, what_nobody_tells_is_found_by_the_clock);
     Suite *s = suite_create("watch");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/breaker.h"
 
+#include "suite.h"
+
 #include "base/auto.h"
 
 #include <check.h>
@@ -117,9 +119,5 @@ int main(void)
     tcase_add_test(t, failures_of_those_that_began_before_do_not_prolong_it);
     tcase_add_test(t, a_probe_without_a_verdict_leaves_the_next_one_free);
     tcase_add_test(t, any_success_closes_it);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

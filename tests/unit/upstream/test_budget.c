@@ -1,5 +1,7 @@
 #include "upstream/budget.h"
 
+#include "suite.h"
+
 #include "base/auto.h"
 
 #include <check.h>
@@ -331,9 +333,5 @@ int main(void)
     tcase_add_test(t, a_limit_of_bytes_has_a_time_of_its_own);
     tcase_add_test(t, the_forecast_goes_by_the_last_hour);
     tcase_add_test(t, a_budget_survives_a_restart_for_as_long_as_it_means_something);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

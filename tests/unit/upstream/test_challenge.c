@@ -1,5 +1,7 @@
 #include "upstream/challenge.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <string.h>
 
@@ -129,9 +131,5 @@ int main(void)
     tcase_add_test(t, what_is_no_challenge_is_none);
     tcase_add_test(t, half_a_challenge_does_not_spoil_those_in_other_lines);
     tcase_add_test(t, the_error_is_kept);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/credentials.h"
 
+#include "suite.h"
+
 #include "base/limits.h"
 
 #include <check.h>
@@ -164,9 +166,5 @@ int main(void)
     tcase_add_test(t, a_registry_that_is_not_named_has_no_account);
     tcase_add_test(t, what_cannot_be_understood_is_said_and_not_quoted);
     tcase_add_test(t, a_file_that_cannot_be_read_is_said);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

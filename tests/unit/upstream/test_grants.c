@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "suite.h"
 #include "upstream/loop.h"
 #include "world.h"
 
@@ -266,9 +267,5 @@ int main(void)
     tcase_add_test(t, a_challenge_of_another_repository_is_made_to_fit_or_left);
     tcase_add_test(t, the_account_is_for_the_registrys_own);
     tcase_add_test(t, a_realm_in_plain_text_is_not_asked_for_a_secure_registry);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/header.h"
 
+#include "suite.h"
+
 #include "base/limits.h"
 
 #include <check.h>
@@ -215,9 +217,5 @@ int main(void)
     tcase_add_test(t, a_header_without_end_is_cut);
     tcase_add_test(t, a_content_range_is_read);
     tcase_add_test(t, retry_after_is_read_in_all_its_forms);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/limit429.h"
 
+#include "suite.h"
+
 #include "base/auto.h"
 
 #include <check.h>
@@ -78,9 +80,5 @@ int main(void)
     suite_add_tcase(s, t);
     tcase_add_loop_test(t, each_limit_is_told_by_its_words, 0, ARRAY_SIZE(cases));
     tcase_add_test(t, a_body_without_end_is_not_read_to_it);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -6,6 +6,7 @@
  */
 #include "base/clock.h"
 #include "starve.h"
+#include "suite.h"
 #include "world.h"
 
 #include <check.h>
@@ -190,9 +191,5 @@ int main(void)
     tcase_add_loop_test(tests, whichever_allocation_fails_each_job_ends_once_and_the_next_is_right, 0, STARVE_EXTENTS);
     tcase_add_test(tests, a_start_without_memory_fails_as_a_whole);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,5 +1,7 @@
 #include "upstream/outcome.h"
 
+#include "suite.h"
+
 #include "base/auto.h"
 
 #include <check.h>
@@ -81,9 +83,5 @@ int main(void)
     tcase_add_loop_test(t, the_most_telling_failure_is_told, 0, ARRAY_SIZE(cases));
     tcase_add_test(t, the_first_that_may_be_asked_again_says_when);
     tcase_add_test(t, a_sibling_is_not_believed_about_anything);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/pace.h"
 
+#include "suite.h"
+
 #include "base/auto.h"
 #include "upstream/backoff.h"
 
@@ -121,9 +123,5 @@ int main(void)
     tcase_add_test(t, a_hosts_own_word_holds_to_a_limit);
     tcase_add_test(t, answers_bring_the_old_pace_back);
     tcase_add_test(t, a_pause_leaves_no_distance);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

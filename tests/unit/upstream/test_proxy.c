@@ -1,5 +1,7 @@
 #include "upstream/proxy.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <stdlib.h>
 
@@ -76,9 +78,5 @@ int main(void)
     suite_add_tcase(s, t);
     tcase_add_test(t, hosts_that_need_none_are_known);
     tcase_add_test(t, the_environment_is_read_as_libcurl_does);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

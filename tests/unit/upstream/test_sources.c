@@ -1,6 +1,7 @@
 /* The walk through the sources of a registry, by the public calls, against hosts of the test's own. */
 #include "base/clock.h"
 #include "base/limits.h"
+#include "suite.h"
 #include "world.h"
 
 #include <check.h>
@@ -901,9 +902,5 @@ int main(void)
     tcase_add_test(t, an_abused_host_is_left_in_peace_by_all);
     tcase_add_test(t, a_limit_of_bytes_stops_gets_only);
     tcase_add_test(t, a_moment_too_fast_is_waited_for);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/timers.h"
 
+#include "suite.h"
+
 #include "upstream/list.h"
 
 #include <check.h>
@@ -92,9 +94,5 @@ int main(void)
     suite_add_tcase(s, t);
     tcase_add_test(t, timers_fire_in_the_order_of_their_times_and_cleared_ones_do_not);
     tcase_add_test(t, a_timer_may_set_itself_anew);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/token.h"
 
+#include "suite.h"
+
 #include "base/limits.h"
 
 #include <check.h>
@@ -126,9 +128,5 @@ int main(void)
     tcase_add_test(t, a_clock_that_disagrees_is_not_believed);
     tcase_add_test(t, what_has_no_token_is_an_error);
     tcase_add_test(t, a_token_that_a_header_cannot_carry_is_an_error);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

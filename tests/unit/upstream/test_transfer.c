@@ -4,6 +4,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "suite.h"
 #include "upstream/loop.h"
 #include "world.h"
 
@@ -149,9 +150,5 @@ int main(void)
     tcase_add_test(t, the_address_that_a_name_leads_to_is_refused_before_it_is_dialled);
     tcase_add_test(t, a_connection_that_others_may_use_is_not_used);
     tcase_add_test(t, the_wait_for_a_connection_and_a_small_body_have_an_end);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "suite.h"
 #include "world.h"
 
 #include <check.h>
@@ -1309,9 +1310,5 @@ int main(void)
     tcase_add_test(t, a_reload_is_for_new_jobs);
     tcase_add_test(t, a_configuration_that_makes_no_sense_does_not_start);
     tcase_add_test(t, a_proxy_is_asked_but_for_the_hosts_that_need_none);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "upstream/url.h"
 
+#include "suite.h"
+
 #include "base/limits.h"
 
 #include <check.h>
@@ -136,9 +138,5 @@ int main(void)
     tcase_add_test(t, a_location_is_absolute_or_relative);
     tcase_add_test(t, a_location_of_a_lower_kind_is_refused);
     tcase_add_test(t, an_origin_is_scheme_host_and_port);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -71,6 +71,30 @@ unsigned scratch_count(const char *folder)
     return count;
 }
 
+static int count_record(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    (void)key;
+    (void)key_len;
+    (void)value;
+    (void)value_len;
+    ++*(unsigned *)arg;
+    return 0;
+}
+
+unsigned scratch_records(struct blobstore *store, enum blobstore_table table, const void *prefix, size_t len)
+{
+    unsigned count = 0;
+    ck_ok(blobstore_record_scan(store, table, prefix, len, count_record, &count));
+    return count;
+}
+
+void scratch_remove(const char *folder)
+{
+    char path[256];
+    (void)snprintf(path, sizeof(path), "%s/store/%s", directory, folder);
+    tree_remove(path);
+}
+
 static char damaged_name[160];
 
 static int damage_one(const char *path, const struct stat *st, int type, struct FTW *ftw)

@@ -27,5 +27,9 @@ struct blobstore *scratch_store(void);
 char *scratch_bytes(unsigned n, size_t len, struct digest *ret_digest);
 /* How many directory entries there are in <store>/<folder>. */
 unsigned scratch_count(const char *folder);
+/* How many records whose keys begin with `prefix` are in a table. */
+unsigned scratch_records(struct blobstore *store, enum blobstore_table table, const void *prefix, size_t len);
+/* Removes <store>/<folder> with all that is in it. */
+void scratch_remove(const char *folder);
 /* Writes `data` over the bytes of a stored blob, and keeps its size and times: damage that only its digest shows. */
 void scratch_damage(const struct digest *digest);

@@ -168,23 +168,11 @@ static void store_blob(void)
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
 }
 
-static int count(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
-{
-    (void)key;
-    (void)key_len;
-    (void)value;
-    (void)value_len;
-    ++*(unsigned *)arg;
-    return 0;
-}
-
 /* Records in the index: 'p' of links, 'o' of what was shown. */
 static unsigned records(char kind)
 {
     const char prefix[] = {'\0', kind};
-    unsigned n = 0;
-    ck_ok(blobstore_record_scan(store, BLOBSTORE_REPOSITORIES, prefix, sizeof(prefix), count, &n));
-    return n;
+    return scratch_records(store, BLOBSTORE_REPOSITORIES, prefix, sizeof(prefix));
 }
 
 /* --- links --------------------------------------------------------------------------------------------------- */

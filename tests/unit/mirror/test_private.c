@@ -4,7 +4,6 @@
 #include "base/clock.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -711,24 +710,14 @@ END_TEST
 /* --- an index that was lost
  * -------------------------------------------------------------------------------------------- */
 
-static int remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
-{
-    (void)st;
-    (void)type;
-    (void)ftw;
-    return remove(path);
-}
-
 /* Made anew from the files, whose times are those of the real clock: that of the world is set behind them. */
 static void lose_index(void)
 {
-    char path[256];
     struct timespec now;
     ck_ok(clock_gettime(CLOCK_REALTIME, &now));
     world_advance((int64_t)now.tv_sec * 1000 + CLOCK_MINUTE - clock_real_ms());
     world_stop();
-    (void)snprintf(path, sizeof(path), "%s/store/index", scratch_path());
-    ck_ok(nftw(path, remove_one, 16, FTW_DEPTH | FTW_PHYS));
+    scratch_remove("index");
     world_start();
     know_all();
 }

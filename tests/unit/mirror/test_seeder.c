@@ -565,21 +565,9 @@ START_TEST(a_seed_that_is_cancelled_stops_and_stays)
 }
 END_TEST
 
-static int count_record(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+static unsigned seed_records(void)
 {
-    (void)key;
-    (void)key_len;
-    (void)value;
-    (void)value_len;
-    ++*(unsigned *)arg;
-    return 0;
-}
-
-static unsigned count_records(enum blobstore_table table, const char *prefix, size_t len)
-{
-    unsigned count = 0;
-    ck_ok(blobstore_record_scan(world.store, table, prefix, len, count_record, &count));
-    return count;
+    return scratch_records(world.store, BLOBSTORE_JOBS, SEED_KEY_PREFIX, SEED_KEY_PREFIX_LEN);
 }
 
 START_TEST(a_seed_that_is_forgotten_leaves_no_record)
@@ -588,9 +576,9 @@ START_TEST(a_seed_that_is_forgotten_leaves_no_record)
     uint64_t id = seed_image("alpine:3");
     await_done(id);
     world_settle();
-    ck_assert_uint_eq(count_records(BLOBSTORE_JOBS, SEED_KEY_PREFIX, SEED_KEY_PREFIX_LEN), 2);
+    ck_assert_uint_eq(seed_records(), 2);
     ck_ok(seeding_forget(world.mirror, id));
-    ck_assert_uint_eq(count_records(BLOBSTORE_JOBS, SEED_KEY_PREFIX, SEED_KEY_PREFIX_LEN), 0);
+    ck_assert_uint_eq(seed_records(), 0);
     struct seen s;
     ck_assert_int_eq(seeding_look(world.mirror, id, 0, 0, see, &s), -ENOENT);
     /* in the middle of its work */
@@ -601,7 +589,7 @@ START_TEST(a_seed_that_is_forgotten_leaves_no_record)
     ck_ok(seeding_forget(world.mirror, id));
     hub.holds = false;
     restart();
-    ck_assert_uint_eq(count_records(BLOBSTORE_JOBS, SEED_KEY_PREFIX, SEED_KEY_PREFIX_LEN), 0);
+    ck_assert_uint_eq(seed_records(), 0);
 }
 END_TEST
 
@@ -619,7 +607,7 @@ START_TEST(a_seed_of_a_name_takes_the_place_of_another)
     struct seen s;
     ck_assert_int_eq(seeding_look(world.mirror, one, 0, 0, see, &s), -ENOENT);
     world_settle();
-    ck_assert_uint_eq(count_records(BLOBSTORE_JOBS, SEED_KEY_PREFIX, SEED_KEY_PREFIX_LEN), 2);
+    ck_assert_uint_eq(seed_records(), 2);
 }
 END_TEST
 
@@ -689,7 +677,7 @@ START_TEST(a_seed_pins_as_long_as_it_is_kept)
     ck_ok(seeding_forget(world.mirror, second));
     settle();
     ck_assert(!is_pinned(one));
-    ck_assert_uint_eq(count_records(BLOBSTORE_PINS, NULL, 0), 0);
+    ck_assert_uint_eq(scratch_records(world.store, BLOBSTORE_PINS, NULL, 0), 0);
 }
 END_TEST
 

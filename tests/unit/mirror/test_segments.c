@@ -84,6 +84,13 @@ static void finish(struct fake_job *j, uint64_t from)
     fake_done(j, 0, 206);
 }
 
+/* All that the job asks for. */
+static void give(struct fake_job *j)
+{
+    begin(j);
+    finish(j, j->job.offset);
+}
+
 /* A flight whose front has shown that its source gives parts: the jobs of the first pieces. */
 static void take_off(struct client *c, struct fake_job *jobs[CONNECTIONS])
 {
@@ -200,8 +207,7 @@ START_TEST(it_can_be_turned_off)
     world.config.segments.count = 1;
     open_blob(&c);
     struct fake_job *j = expect(0, SIZE);
-    begin(j);
-    finish(j, 0);
+    give(j);
     check_warm(&c);
     ck_assert_uint_eq(fake_count(world.upstream), 1);
 }
@@ -213,8 +219,7 @@ START_TEST(parts_that_come_in_reverse_are_given_in_order)
     struct fake_job *jobs[CONNECTIONS];
     take_off(&c, jobs);
     for (unsigned i = CONNECTIONS - 1; i > 0; i--) {
-        begin(jobs[i]);
-        finish(jobs[i], jobs[i]->job.offset);
+        give(jobs[i]);
     }
     ck_assert_int_eq(client_answer(&c)->status, 200);
     ck_assert_int_eq(client_read(&c, PIECE, got, 1), 0); /* it is there, and its turn has not come */
@@ -237,15 +242,13 @@ START_TEST(nothing_is_fetched_too_far_ahead_of_a_front_that_stands)
     take_off(&c, jobs);
     for (unsigned i = 1; i < 2 * CONNECTIONS; i++) {
         j = i < CONNECTIONS ? jobs[i] : expect_part(i);
-        begin(j);
-        finish(j, j->job.offset);
+        give(j);
     }
     ck_assert(!fake_is_asked(world.upstream));
     finish(jobs[0], 0); /* and it moves on */
     j = expect_part(2 * CONNECTIONS);
     ck_assert(!j->job.spare);
-    begin(j);
-    finish(j, j->job.offset);
+    give(j);
     let_serve();
     check_warm(&c);
 }
@@ -263,10 +266,8 @@ START_TEST(the_next_part_is_the_front_when_its_turn_comes_whatever_its_job_is_do
     ck_assert_int_eq(client_answer(&c)->status, 200);
     ck_assert_uint_eq(client_read_to(&c, PIECE, got, 500), 500);
     finish(jobs[1], PIECE + 500);
-    begin(jobs[2]); /* it had not even been answered */
-    finish(jobs[2], 2 * PIECE);
-    begin(jobs[3]);
-    finish(jobs[3], 3 * PIECE);
+    give(jobs[2]); /* it had not even been answered */
+    give(jobs[3]);
     let_serve();
     check_warm(&c);
 }
@@ -284,12 +285,9 @@ START_TEST(a_part_that_breaks_off_is_resumed_by_itself)
     ck_ok(fake_body(jobs[2], data + 2 * PIECE + 20000, 99)); /* gathered, not written yet */
     fake_done(jobs[2], -ECONNRESET, 206);
     jobs[2] = expect(2 * PIECE + 20099, 3 * PIECE);
-    begin(jobs[2]);
-    finish(jobs[2], 2 * PIECE + 20099);
-    begin(jobs[1]);
-    finish(jobs[1], PIECE);
-    begin(jobs[3]);
-    finish(jobs[3], 3 * PIECE);
+    give(jobs[2]);
+    give(jobs[1]);
+    give(jobs[3]);
     finish(jobs[0], 0);
     let_serve();
     check_warm(&c);
@@ -312,13 +310,10 @@ START_TEST(a_front_that_breaks_off_is_resumed_while_others_go_on)
     fake_done(jobs[0], -ECONNREFUSED, 0);
     jobs[0] = expect(100, PIECE);
     ck_assert_int_gt(jobs[0]->job.delay_ms, 200);
-    begin(jobs[0]);
-    finish(jobs[0], 100);
+    give(jobs[0]);
     finish(jobs[1], PIECE + 1000);
-    begin(jobs[2]);
-    finish(jobs[2], 2 * PIECE);
-    begin(jobs[3]);
-    finish(jobs[3], 3 * PIECE);
+    give(jobs[2]);
+    give(jobs[3]);
     let_serve();
     check_warm(&c);
 }
@@ -366,12 +361,10 @@ START_TEST(a_part_that_is_refused_costs_its_connection_and_nothing_else)
     for (unsigned i = 1; i < CONNECTIONS; i++) {
         struct fake_job *j = expect_part(i);
         ck_assert(!j->job.spare);
-        begin(j);
-        finish(j, i * PIECE);
+        give(j);
     }
     struct fake_job *j = expect(CONNECTIONS * PIECE, SIZE); /* at once, since nobody helps */
-    begin(j);
-    finish(j, j->job.offset);
+    give(j);
     check_warm(&c);
     ck_assert_uint_eq(fake_count(world.upstream), 2 * CONNECTIONS);
 }
@@ -399,8 +392,7 @@ START_TEST(where_no_connection_can_be_spared_one_is_looked_for_with_each_piece_o
         ck_assert(!fake_is_asked(world.upstream));
     }
     finish(front, 3 * PIECE);
-    begin(ahead);
-    finish(ahead, 4 * PIECE);
+    give(ahead);
     let_serve();
     check_warm(&c);
 }
@@ -413,13 +405,10 @@ START_TEST(one_that_is_refused_leaves_the_others_at_work)
     take_off(&c, jobs);
     refuse(jobs[2], &refusals[0]);
     ck_assert(!fake_is_asked(world.upstream));
-    begin(jobs[1]);
-    finish(jobs[1], PIECE);
+    give(jobs[1]);
     j = expect_part(2); /* who has done his part takes what was left */
-    begin(j);
-    finish(j, 2 * PIECE);
-    begin(jobs[3]);
-    finish(jobs[3], 3 * PIECE);
+    give(j);
+    give(jobs[3]);
     finish(jobs[0], 0);
     let_serve();
     check_warm(&c);
@@ -463,8 +452,7 @@ START_TEST(an_answer_that_is_the_whole_blob_takes_over_from_all_others)
     take_off(&c, jobs);
     begin(jobs[1]);
     send(jobs[1], PIECE, PIECE + 1000);
-    begin(jobs[2]);
-    finish(jobs[2], 2 * PIECE);
+    give(jobs[2]);
     jobs[2] = expect_part(CONNECTIONS);
     send(jobs[0], 0, 100);
     fake_done(jobs[0], -ECONNRESET, 206);
@@ -537,25 +525,21 @@ START_TEST(wrong_bytes_in_one_part_are_fetched_anew_from_another_source)
     data[2 * PIECE + 7] ^= 1;
     finish(jobs[2], 2 * PIECE);
     data[2 * PIECE + 7] ^= 1;
-    begin(jobs[1]);
-    finish(jobs[1], PIECE);
-    begin(jobs[3]);
-    finish(jobs[3], 3 * PIECE);
+    give(jobs[1]);
+    give(jobs[3]);
     finish(jobs[0], 0);
     ck_assert_uint_eq(client_read_to(&c, 0, got, PIECE), PIECE);
     open_blob(&later);
     for (unsigned i = CONNECTIONS; i < PARTS; i++) {
         struct fake_job *j = expect_part(i);
-        begin(j);
-        finish(j, j->job.offset);
+        give(j);
     }
     struct fake_job *j = expect_part(0); /* from the start */
     ck_assert_uint_eq(j->job.avoid, 1);
     j->source = 1;
     ck_assert_uint_eq(client_read_to(&c, PIECE, got, 1), 0); /* who has had some of the wrong ones has no more */
     client_close(&c);
-    begin(j);
-    finish(j, 0);
+    give(j);
     let_serve();
     check_warm(&later);
     world.config.registries[0].source_count = 1;
@@ -570,8 +554,7 @@ static void leave_ragged(struct client *c)
     struct fake_job *jobs[CONNECTIONS];
     take_off(c, jobs);
     send(jobs[0], 0, 2);
-    begin(jobs[2]);
-    finish(jobs[2], 2 * PIECE);
+    give(jobs[2]);
 }
 
 START_TEST(a_stop_in_the_middle_keeps_what_is_whole_from_the_start)
@@ -628,11 +611,9 @@ START_TEST(holes_that_nobody_has_marked_are_found_by_the_digest_and_cost_a_fetch
     ck_assert_int_eq(write(fd, zeros, SIZE / 2), SIZE / 2); /* power was lost, and the file system forgot */
     open_blob(&c);
     struct fake_job *j = expect(SIZE / 2, SIZE);
-    begin(j);
-    finish(j, SIZE / 2);
+    give(j);
     j = expect_part(0);
-    begin(j);
-    finish(j, 0);
+    give(j);
     let_serve();
     check_warm(&c);
 }
@@ -656,10 +637,8 @@ START_TEST(a_part_ahead_that_cannot_be_written_does_not_end_the_flight)
     ck_assert_int_lt(fake_body(jobs[2], data, 1), 0);
     fake_done(jobs[2], 0, 206);
     finish(jobs[0], 0);
-    begin(jobs[1]);
-    finish(jobs[1], PIECE);
-    begin(jobs[3]);
-    finish(jobs[3], 3 * PIECE);
+    give(jobs[1]);
+    give(jobs[3]);
     let_serve();
     check_warm(&c);
 }

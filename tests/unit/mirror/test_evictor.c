@@ -7,7 +7,6 @@
 #include "mirror/digest_key.h"
 #include "mirror/image.h"
 #include "mirror/leftovers.h"
-#include "mirror/pins.h"
 #include "mirror/pointers.h"
 
 #include <errno.h>
@@ -50,19 +49,6 @@ static void add_descriptor(struct buf *text, const struct digest *digest, const 
     ck_ok(buf_addf(text, "%s{\"digest\":\"%s\",\"size\":%llu}", separator, digest_format(digest, name), LAYER));
 }
 
-static struct digest add_document(const struct buf *text)
-{
-    struct digest digest;
-    AUTO(auto_manifest_destroy) struct manifest *m = NULL;
-    AUTO(auto_document_unref) struct document *d = NULL;
-    ck_ok(digest_of(DIGEST_SHA256, text->data, text->len, &digest));
-    ck_ok(manifest_parse(text->data, text->len, &m));
-    ck_ok(document_create(&digest, m->media_type, text->data, text->len, &d));
-    library_add(world.mirror->library, d, m, "docker.io", "a/b");
-    world_settle();
-    return digest;
-}
-
 static struct digest put_manifest(const struct digest *blobs, size_t count)
 {
     AUTO_BUF struct buf text = BUF_INIT(64 * KIB);
@@ -72,7 +58,7 @@ static struct digest put_manifest(const struct digest *blobs, size_t count)
     for (size_t i = 1; i < count; i++)
         add_descriptor(&text, &blobs[i], i > 1 ? "," : "");
     ck_ok(buf_adds(&text, "]}"));
-    return add_document(&text);
+    return world_add_document(&text);
 }
 
 static struct digest put_index(const struct digest *manifests, size_t count)
@@ -82,7 +68,7 @@ static struct digest put_index(const struct digest *manifests, size_t count)
     for (size_t i = 0; i < count; i++)
         add_descriptor(&text, &manifests[i], i > 0 ? "," : "");
     ck_ok(buf_adds(&text, "]}"));
-    return add_document(&text);
+    return world_add_document(&text);
 }
 
 static void put_tag(const char *tag, const struct digest *digest)
@@ -466,25 +452,11 @@ START_TEST(room_that_a_removed_blob_still_takes_is_counted)
 }
 END_TEST
 
-static void pin(const struct digest *digest, int64_t expires_at)
-{
-    AUTO_BUF struct buf key = BUF_INIT(KIB), value = BUF_INIT(KIB);
-    uint8_t what[DIGEST_KEY_MAX];
-    struct blobstore_batch *batch;
-    const struct pin pin = {
-        .kind = PIN_DIGEST, .what = what, .what_len = digest_key_encode(digest, what), .expires_at = expires_at};
-    ck_ok(pin_encode(&pin, &key, &value));
-    world_settle();
-    ck_ok(blobstore_batch_begin(world.store, &batch));
-    blobstore_batch_put(batch, BLOBSTORE_PINS, key.data, key.len, value.data, value.len);
-    ck_ok(blobstore_batch_commit(batch));
-}
-
 START_TEST(what_is_pinned_stays_whole_until_its_pin_expires)
 {
     struct digest blobs[] = {put_blob(1), put_blob(2)};
     const struct digest child = put_manifest(blobs, 2), index = put_index(&child, 1);
-    pin(&index, clock_real_ms() + HOUR);
+    world_pin(&index, clock_real_ms() + HOUR);
     run_for(UINT64_MAX);
     ck_assert(is_stored(&index) && is_stored(&child) && is_stored(&blobs[0]) && is_stored(&blobs[1]));
     world_advance(HOUR);
@@ -498,7 +470,7 @@ START_TEST(a_pinned_platform_outlives_its_index)
     struct digest a[] = {put_blob(1)}, b[] = {put_blob(2)};
     const struct digest children[] = {put_manifest(a, 1), put_manifest(b, 1)};
     const struct digest index = put_index(children, 2);
-    pin(&children[0], 0);
+    world_pin(&children[0], 0);
     run_for(UINT64_MAX);
     ck_assert(!is_stored(&index) && !is_stored(&children[1]) && !is_stored(&b[0]));
     ck_assert(is_stored(&children[0]) && is_stored(&a[0]));

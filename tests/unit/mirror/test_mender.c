@@ -4,8 +4,6 @@
 #include "world.h"
 
 #include "base/clock.h"
-#include "mirror/digest_key.h"
-#include "mirror/pins.h"
 
 #include <limits.h>
 #include <stdio.h>
@@ -13,7 +11,6 @@
 #include <unistd.h>
 
 #define SIZE (100 * KIB)
-#define TYPE "application/vnd.oci.image.manifest.v1+json"
 
 /* An image of one layer, as a client of a/b has left it. */
 struct image {
@@ -30,36 +27,18 @@ static void image_finish(struct image *i)
 
 static struct image put_image(unsigned n, bool is_rotten)
 {
-    struct image i = {.layer = scratch_bytes(n, SIZE, &i.layer_digest), .manifest = BUF_INIT(64 * KIB)};
-    AUTO(auto_manifest_destroy) struct manifest *m = NULL;
-    AUTO(auto_document_unref) struct document *d = NULL;
+    struct image i = {.manifest = BUF_INIT(64 * KIB)};
     char text[DIGEST_TEXT_MAX];
-    ck_ok(digest_of(DIGEST_SHA256, i.layer, SIZE, &i.layer_digest));
+    i.layer = scratch_bytes(n, SIZE, &i.layer_digest);
     i.layer[0] ^= is_rotten;
     world_store(i.layer, SIZE, &i.layer_digest);
     i.layer[0] ^= is_rotten;
     ck_ok(buf_addf(&i.manifest,
-                   "{\"schemaVersion\":2,\"mediaType\":\"" TYPE "\",\"layers\":[{\"digest\":\"%s\",\"size\":%llu}]}",
+                   "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_TYPE_OCI_MANIFEST
+                   "\",\"layers\":[{\"digest\":\"%s\",\"size\":%llu}]}",
                    digest_format(&i.layer_digest, text), SIZE));
-    ck_ok(digest_of(DIGEST_SHA256, i.manifest.data, i.manifest.len, &i.digest));
-    ck_ok(manifest_parse(i.manifest.data, i.manifest.len, &m));
-    ck_ok(document_create(&i.digest, TYPE, i.manifest.data, i.manifest.len, &d));
-    library_add(world.mirror->library, d, m, "docker.io", "a/b");
-    world_settle();
+    i.digest = world_add_document(&i.manifest);
     return i;
-}
-
-static void pin(const struct digest *digest)
-{
-    AUTO_BUF struct buf key = BUF_INIT(KIB), value = BUF_INIT(KIB);
-    uint8_t what[DIGEST_KEY_MAX];
-    struct blobstore_batch *batch;
-    const struct pin p = {.kind = PIN_DIGEST, .what = what, .what_len = digest_key_encode(digest, what)};
-    ck_ok(pin_encode(&p, &key, &value));
-    world_settle();
-    ck_ok(blobstore_batch_begin(world.store, &batch));
-    blobstore_batch_put(batch, BLOBSTORE_PINS, key.data, key.len, value.data, value.len);
-    ck_ok(blobstore_batch_commit(batch));
 }
 
 /* As whoever finds it does. */
@@ -100,7 +79,7 @@ static struct fake_job *expect(enum upstream_object object, const struct digest 
 START_TEST(a_layer_of_a_pinned_image_is_fetched_again)
 {
     AUTO(image_finish) struct image i = put_image(1, false);
-    pin(&i.digest);
+    world_pin(&i.digest, 0);
     lose(&i.layer_digest);
     fake_give(expect(UPSTREAM_BLOB, &i.layer_digest), "application/octet-stream", i.layer, SIZE);
     ck_assert(is_stored(&i.layer_digest));
@@ -111,11 +90,11 @@ END_TEST
 START_TEST(a_manifest_of_a_pinned_image_is_fetched_again)
 {
     AUTO(image_finish) struct image i = put_image(1, false);
-    pin(&i.digest);
+    world_pin(&i.digest, 0);
     lose(&i.digest);
     struct fake_job *j = expect(UPSTREAM_MANIFEST, &i.digest);
     ck_assert_int_eq(j->job.class, UPSTREAM_SEEDING); /* live pulls keep their reserve */
-    fake_give(j, TYPE, i.manifest.data, i.manifest.len);
+    fake_give(j, MEDIA_TYPE_OCI_MANIFEST, i.manifest.data, i.manifest.len);
     ck_assert(is_stored(&i.digest));
 }
 END_TEST
@@ -123,7 +102,7 @@ END_TEST
 START_TEST(what_the_scrub_finds_is_fetched_again)
 {
     AUTO(image_finish) struct image i = put_image(1, true);
-    pin(&i.digest);
+    world_pin(&i.digest, 0);
     world.config.store.scrub_interval_ms = CLOCK_MINUTE;
     world.config.store.scrub_rate = 1ULL << 40;
     world_advance(2 * CLOCK_MINUTE);
@@ -136,7 +115,7 @@ END_TEST
 START_TEST(what_is_lost_at_the_start_is_fetched_again)
 {
     AUTO(image_finish) struct image i = put_image(1, false);
-    pin(&i.digest);
+    world_pin(&i.digest, 0);
     world_stop();
     remove_file(&i.layer_digest);
     world_start();
@@ -148,7 +127,7 @@ END_TEST
 START_TEST(what_no_pinned_image_needs_is_left_to_who_asks_for_it)
 {
     AUTO(image_finish) struct image i = put_image(1, false), pinned = put_image(2, false);
-    pin(&pinned.digest);
+    world_pin(&pinned.digest, 0);
     lose(&i.layer_digest);
     lose(&pinned.layer_digest);
     fake_give(expect(UPSTREAM_BLOB, &pinned.layer_digest), "application/octet-stream", pinned.layer, SIZE);
@@ -161,7 +140,7 @@ END_TEST
 START_TEST(a_mirror_that_stops_while_it_mends_leaves_nothing_behind)
 {
     AUTO(image_finish) struct image i = put_image(1, false);
-    pin(&i.digest);
+    world_pin(&i.digest, 0);
     lose(&i.digest);
     struct fake_job *j = expect(UPSTREAM_MANIFEST, &i.digest);
     ck_assert(!j->has_head); /* nobody answers */

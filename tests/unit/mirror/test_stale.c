@@ -10,22 +10,7 @@
 #define TTL_MS (300 * CLOCK_SECOND)
 #define STALE_FOR_MS (3600 * CLOCK_SECOND)
 
-struct text {
-    char bytes[256];
-    size_t len;
-    struct digest digest;
-    char name[DIGEST_TEXT_MAX];
-};
-
 static struct text image, newer;
-
-static void text_set(struct text *t, const char *bytes)
-{
-    t->len = strlen(bytes);
-    memcpy(t->bytes, bytes, t->len + 1);
-    ck_ok(digest_of(DIGEST_SHA256, bytes, t->len, &t->digest));
-    (void)digest_format(&t->digest, t->name);
-}
 
 #define MANIFEST(more) "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_TYPE_OCI_MANIFEST "\",\"layers\":[]" more "}"
 

@@ -33,15 +33,9 @@ static void add_descriptor(struct buf *text, const struct digest *digest, const 
 static struct digest document(const struct buf *text, bool is_stored)
 {
     struct digest digest;
-    AUTO(auto_manifest_destroy) struct manifest *m = NULL;
-    AUTO(auto_document_unref) struct document *d = NULL;
+    if (is_stored)
+        return world_add_document(text);
     ck_ok(digest_of(DIGEST_SHA256, text->data, text->len, &digest));
-    if (!is_stored)
-        return digest;
-    ck_ok(manifest_parse(text->data, text->len, &m));
-    ck_ok(document_create(&digest, m->media_type, text->data, text->len, &d));
-    library_add(world.mirror->library, d, m, "docker.io", "a/b");
-    world_settle();
     return digest;
 }
 

@@ -1,6 +1,8 @@
 #include "world.h"
 
 #include "base/clock.h"
+#include "mirror/digest_key.h"
+#include "mirror/pins.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -154,6 +156,42 @@ void world_store(const char *data, size_t len, const struct digest *digest)
     ck_ok(blobstore_batch_publish(batch, w));
     ck_ok(blobstore_batch_commit(batch));
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
+}
+
+struct digest world_add_document(const struct buf *text)
+{
+    struct digest digest;
+    AUTO(auto_manifest_destroy) struct manifest *m = NULL;
+    AUTO(auto_document_unref) struct document *d = NULL;
+    ck_ok(digest_of(DIGEST_SHA256, text->data, text->len, &digest));
+    ck_ok(manifest_parse(text->data, text->len, &m));
+    ck_ok(document_create(&digest, m->media_type, text->data, text->len, &d));
+    library_add(world.mirror->library, d, m, "docker.io", "a/b");
+    world_settle();
+    return digest;
+}
+
+void world_pin(const struct digest *digest, int64_t expires_at)
+{
+    AUTO_BUF struct buf key = BUF_INIT(KIB), value = BUF_INIT(KIB);
+    uint8_t what[DIGEST_KEY_MAX];
+    struct blobstore_batch *batch;
+    const struct pin pin = {
+        .kind = PIN_DIGEST, .what = what, .what_len = digest_key_encode(digest, what), .expires_at = expires_at};
+    ck_ok(pin_encode(&pin, &key, &value));
+    world_settle();
+    ck_ok(blobstore_batch_begin(world.store, &batch));
+    blobstore_batch_put(batch, BLOBSTORE_PINS, key.data, key.len, value.data, value.len);
+    ck_ok(blobstore_batch_commit(batch));
+}
+
+void text_set(struct text *t, const char *bytes)
+{
+    t->len = strlen(bytes);
+    ck_assert_uint_lt(t->len, sizeof(t->bytes));
+    memcpy(t->bytes, bytes, t->len + 1);
+    ck_ok(digest_of(DIGEST_SHA256, bytes, t->len, &t->digest));
+    (void)digest_format(&t->digest, t->name);
 }
 
 /* --- clients ------------------------------------------------------------------------------------------------ */

@@ -30,6 +30,17 @@ void world_stop(void);          /* in the order in which the program stops; chec
 void world_advance(int64_t ms); /* the wall clock */
 void world_settle(void);        /* waits until the workers and the keeper have done what was posted */
 void world_store(const char *data, size_t len, const struct digest *digest); /* a blob, stored without asking anybody */
+struct digest world_add_document(const struct buf *text); /* a manifest that a client of docker.io/a/b has left */
+void world_pin(const struct digest *digest, int64_t expires_at);
+
+/* Some manifest of a test's own. */
+struct text {
+    char bytes[1024];
+    size_t len;
+    struct digest digest;
+    char name[DIGEST_TEXT_MAX];
+};
+void text_set(struct text *t, const char *bytes);
 
 /* One request of one client. What the contract of mirror.h says about suspend() and wake() is held against every call.
  */

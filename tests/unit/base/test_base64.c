@@ -1,5 +1,7 @@
 #include "base/base64.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <stdint.h>
@@ -49,9 +51,5 @@ int main(void)
     tcase_add_loop_test(t, what_is_base64_has_bytes_and_the_rest_is_refused, 0, ARRAY_SIZE(cases));
     Suite *s = suite_create("base64");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

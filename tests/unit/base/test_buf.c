@@ -1,5 +1,7 @@
 #include "base/buf.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -198,9 +200,5 @@ int main(void)
     tcase_add_test(t, what_cannot_be_read_is_an_error);
     Suite *s = suite_create("buf");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

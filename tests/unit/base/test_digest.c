@@ -1,5 +1,7 @@
 #include "base/digest.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -138,9 +140,5 @@ int main(void)
     tcase_add_test(t, an_unknown_algorithm_cannot_be_begun);
     Suite *s = suite_create("digest");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

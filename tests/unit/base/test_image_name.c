@@ -1,5 +1,7 @@
 #include "base/image_name.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -177,9 +179,5 @@ int main(void)
     tcase_add_test(tests, a_name_is_written_in_one_way);
     tcase_add_test(tests, a_name_ends_at_255_characters);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -1,5 +1,7 @@
 #include "base/ip.h"
 
+#include "suite.h"
+
 #include <arpa/inet.h>
 #include <check.h>
 #include <netinet/in.h>
@@ -84,9 +86,5 @@ int main(void)
     tcase_add_test(t, public_addresses_are_known);
     tcase_add_test(t, names_are_private_only_where_they_mean_this_machine);
     tcase_add_test(t, other_families_are_private);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -2,6 +2,8 @@
 #include "base/limits.h"
 #include "base/log.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -181,9 +183,5 @@ int main(void)
     tcase_add_test(t, no_line_of_many_threads_is_lost_torn_or_out_of_its_threads_order);
     Suite *s = suite_create("log");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "base/metrics.h"
 
+#include "suite.h"
+
 #include "base/buf.h"
 #include "base/limits.h"
 
@@ -304,9 +306,5 @@ int main(void)
     tcase_add_test(t, the_document_is_what_the_table_says);
     Suite *s = suite_create("metrics");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

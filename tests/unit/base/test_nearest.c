@@ -1,6 +1,8 @@
 #include "base/auto.h"
 #include "base/nearest.h"
 
+#include "suite.h"
+
 #include <check.h>
 
 static const char *nearest_of(const char *word)
@@ -42,9 +44,5 @@ int main(void)
     tcase_add_loop_test(t, the_nearest_name_is_offered_and_nothing_that_is_far, 0, ARRAY_SIZE(cases));
     Suite *s = suite_create("nearest");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

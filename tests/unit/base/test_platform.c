@@ -1,5 +1,7 @@
 #include "base/platform.h"
 
+#include "suite.h"
+
 #include <check.h>
 #include <errno.h>
 #include <string.h>
@@ -97,9 +99,5 @@ int main(void)
     tcase_add_test(tests, what_a_descriptor_says_may_be_missing_or_nonsense);
     tcase_add_test(tests, the_host_is_a_platform);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

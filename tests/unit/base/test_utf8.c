@@ -1,6 +1,8 @@
 #include "base/auto.h"
 #include "base/utf8.h"
 
+#include "suite.h"
+
 #include <check.h>
 
 static const struct {
@@ -47,9 +49,5 @@ int main(void)
     tcase_add_loop_test(t, a_sequence_is_what_rfc_3629_allows, 0, ARRAY_SIZE(cases));
     Suite *s = suite_create("utf8");
     suite_add_tcase(s, t);
-    SRunner *r = srunner_create(s);
-    srunner_run_all(r, CK_ENV);
-    int failed = srunner_ntests_failed(r);
-    srunner_free(r);
-    return failed != 0;
+    return suite_run(s);
 }

@@ -1,5 +1,7 @@
 #include "lists/lists.h"
 
+#include "suite.h"
+
 #include "base/buf.h"
 
 #include <check.h>
@@ -434,9 +436,5 @@ int main(void)
     tcase_add_test(tc, a_file_ends_at_its_bounds);
     tcase_add_test(tc, platforms_and_patterns_end_at_their_bounds);
     suite_add_tcase(suite, tc);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed ? 1 : 0;
+    return suite_run(suite);
 }

@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "lists/lists.h"
 #include "starve.h"
+#include "suite.h"
 
 #include <check.h>
 #include <errno.h>
@@ -57,9 +58,5 @@ int main(void)
     tcase_add_loop_test(tests, a_list_is_read_as_a_whole_or_says_that_it_was_not, 0,
                         (int)ARRAY_SIZE(samples) * STARVE_EXTENTS);
     suite_add_tcase(suite, tests);
-    SRunner *runner = srunner_create(suite);
-    srunner_run_all(runner, CK_ENV);
-    int failed = srunner_ntests_failed(runner);
-    srunner_free(runner);
-    return failed != 0;
+    return suite_run(suite);
 }

@@ -6,13 +6,12 @@ it, None where it has none. A client whose store keeps no bytes compares what it
 
 import hashlib
 import json
-import os
 import pathlib
 import shutil
 import subprocess
 import tarfile
 
-from servers import BIN
+from servers import BIN, ENV
 
 
 class Failed(Exception):
@@ -45,8 +44,7 @@ class Client:
     def __init__(self, directory):
         self.dir = pathlib.Path(directory)
         self.pulls = 0
-        self.env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        self.env.update(HOME=str(self.dir), DOCKER_CONFIG=str(self.dir), XDG_CONFIG_HOME=str(self.dir))
+        self.env = dict(ENV, HOME=str(self.dir), DOCKER_CONFIG=str(self.dir), XDG_CONFIG_HOME=str(self.dir))
 
     def run(self, *args):
         return run(*args, env=self.env)

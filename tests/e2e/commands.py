@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 
-from servers import SANITIZER, SANITIZER_ENV, binary
+from servers import ENV, SANITIZER, SANITIZER_ENV, binary
 from wire import Client
 
 
@@ -27,19 +27,22 @@ class UnixConnection(http.client.HTTPConnection):
         self.close()
 
 
+def run(*args, text=None, env=None, cwd=None, timeout=60):
+    """The program, to its end, with `text` on its input. No run may bring a sanitizer's report; 99 is theirs."""
+    r = subprocess.run([binary(), *map(str, args)], cwd=cwd, env={**SANITIZER_ENV, **ENV, "NO_COLOR": "1", **(env or {})},
+                       input=text or "", text=True, capture_output=True, timeout=timeout)
+    assert r.returncode >= 0 and r.returncode != 99 and not SANITIZER.search(r.stderr), r.stderr
+    return r
+
+
 class Cli:
     """The commands, asked of one mirror as a person would, through its configuration."""
 
     def __init__(self, mirror):
         self.mirror = mirror
 
-    def run(self, *args, env=None, timeout=60):
-        """No answer may bring a sanitizer's report; 99 is theirs."""
-        e = {**os.environ, **SANITIZER_ENV, "NO_COLOR": "1", **(env or {})}
-        r = subprocess.run([binary(), *args], cwd=self.mirror.dir, env=e, text=True, capture_output=True,
-                           timeout=timeout)
-        assert not SANITIZER.search(r.stderr) and r.returncode != 99, r.stderr
-        return r
+    def run(self, *args, **kw):
+        return run(*args, cwd=self.mirror.dir, **kw)
 
     def __call__(self, command, *args, status=0, **kw):
         r = self.run(command, *args, "--config", str(self.mirror.config_path), **kw)
@@ -54,6 +57,10 @@ class Cli:
             answer = json.loads(r.read())
             assert r.status == status, answer
             return answer
+
+    def blobs(self):
+        """How many are stored."""
+        return self.json("status")["store"]["blobs"]
 
     def json(self, command, *args, **kw):
         return json.loads(self(command, *args, "--json", **kw))

@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
+import clients  # noqa: E402
 import images  # noqa: E402
 import pki  # noqa: E402
 import servers  # noqa: E402
@@ -68,6 +69,11 @@ class Image:
     def everything(self, arch="amd64"):
         """Every digest that a pull of that platform needs."""
         return list(dict.fromkeys([self.digest, self.child(arch), *self.blobs(arch)]))
+
+    def targets(self, arch="amd64"):
+        """The same as (path, digest)."""
+        kinds = {self.digest: "manifests", self.child(arch): "manifests"}
+        return [(f"/v2/{self.repo}/{kinds.get(d, 'blobs')}/{d}", d) for d in self.everything(arch)]
 
     def largest(self, arch="amd64"):
         return max(self.layers(arch), key=lambda d: self.path(d).stat().st_size)
@@ -145,11 +151,17 @@ def account(tmp_path):
 
 
 @pytest.fixture
-def config(hub, second, tmp_path):
+def store(tmp_path):
+    """The store of `config`."""
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def config(hub, second, store):
     return {
         "version": 1,
         "server": {"listen": ["127.0.0.1:0"], "drain_timeout": "5s"},
-        "store": {"path": str(tmp_path / "store")},
+        "store": {"path": str(store)},
         "log": {"level": "info", "format": "text"},
         "upstream": {"connect_timeout": "2s", "header_timeout": "4s", "stall_timeout": "4s", "flight_timeout": "60s"},
         "prefetch": {"enabled": False},     # so that what is fetched is what the test asked for
@@ -220,6 +232,25 @@ def daemons():
         d.stop()
 
 
+@pytest.fixture
+def tool(daemons):
+    """tool(name): the client of that name, with nothing in its store."""
+    made = []
+
+    def make(name):
+        kind, _, version = name.partition(" ")
+        if version:
+            return {"containerd": clients.Containerd, "cri": clients.Cri}[kind](daemons(version))
+        if name == "podman" and os.geteuid() != 0:
+            pytest.skip("podman mounts images as root only")
+        made.append(getattr(clients, kind.capitalize())(servers.scratch(name)))
+        return made[-1]
+
+    yield make
+    for t in made:
+        t.close()
+
+
 @pytest.fixture(scope="session")
 def random_blob(tmp_path_factory):
     """A file of 200 MiB that does not compress, and its digest."""
@@ -271,11 +302,9 @@ def secure(launch, secret):
     """secure(**over): a mirror over TLS as well; with the address of it."""
     def start(tls=None, **over):
         port = servers.free_port()
-        ops = servers.free_port()
         server = {"tls": {"listen": [f"127.0.0.1:{port}"], **secret.config, **(tls or {})}, **over.pop("server", {})}
-        m = launch(server=server, ops={"listen": [f"127.0.0.1:{ops}"]}, **over)
+        m = launch(server=server, ops={"listen": ["127.0.0.1:0"]}, **over)
         m.tls = ("127.0.0.1", port)
-        m.ops = ops
         return m
     return start
 

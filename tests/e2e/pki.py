@@ -1,5 +1,6 @@
 """Certificates of the tests' own, and a Secret as the kubelet mounts it."""
 
+import ssl
 import subprocess
 
 
@@ -31,6 +32,13 @@ class Authority:
         self._openssl("x509", "-req", "-in", request, "-CA", self.ca, "-CAkey", self.dir / "ca.key", "-days", days,
                       "-set_serial", self.serial, "-extfile", ext, "-out", directory / "tls.crt")
         return directory
+
+    def server(self, name, **over):
+        """A server's side of TLS, with a certificate issued for it."""
+        directory = self.issue(self.dir / name, name, **over)
+        tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        tls.load_cert_chain(directory / "tls.crt", directory / "tls.key")
+        return tls
 
 
 class Secret:

@@ -82,9 +82,8 @@ def pull(client, img):
             raise Seen(status(r))
         if r.headers.get("Docker-Content-Digest") != img.digest:
             raise Seen("no or another digest")
-        for d in img.everything():
-            kind = "manifests" if d in (img.digest, img.child()) else "blobs"
-            get(client, f"/v2/{img.repo}/{kind}/{d}", img.bytes(d))
+        for target, d in img.targets():
+            get(client, target, img.bytes(d))
     except Seen as e:
         return str(e)
     return STALE if "Warning" in r.headers else SERVED

@@ -92,6 +92,10 @@ class DockerRegistry:
         self.proc.wait()
 
 
+# Without the proxies of this machine: everything that is asked is on it.
+ENV = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
+
+
 def binary():
     given = os.environ.get("ENTREPOT")
     if given:
@@ -143,6 +147,12 @@ class Line(str):
         return None if v is None else str(v)
 
 
+def file_of(store, digest):
+    """Where a store has a blob that is not packed."""
+    algorithm, hex_ = digest.split(":")
+    return store / "blobs" / algorithm / hex_[:2] / hex_
+
+
 class Mirror:
     """An entrepot serve process, its configuration and its log."""
 
@@ -167,10 +177,7 @@ class Mirror:
         new.rename(self.config_path)
 
     def spawn(self):
-        env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-        for k, v in SANITIZER_ENV.items():
-            env.setdefault(k, v)
-        env.update(self.env)
+        env = {**SANITIZER_ENV, **ENV, **self.env}
         kw = {"user": self.user, "group": self.user, "extra_groups": []} if self.user is not None else {}
         self.proc = subprocess.Popen([self.command, "serve", "--config", self.config_path], cwd=self.dir, env=env,
                                      stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
@@ -293,8 +300,7 @@ class Containerd:
             f'{head}\nroot = "{self.dir}/root"\nstate = "{self.dir}/state"\n[grpc]\naddress = "{self.socket}"\n'
             f'[ttrpc]\naddress = "{self.dir}/t.sock"\n{snapshotter}{registry}\nconfig_path = "{self.certs}"\n')
         self.log = open(self.dir / "log", "wb")
-        env = dict(os.environ, PATH=f"{base}:{os.environ['PATH']}")
-        env = {k: v for k, v in env.items() if not k.lower().endswith("_proxy")}
+        env = {**ENV, "PATH": f"{base}:{os.environ['PATH']}"}
         self.proc = subprocess.Popen([base / "containerd", "-c", self.dir / "config.toml"], stdout=self.log,
                                      stderr=self.log, env=env)
         wait_until(lambda: self.proc.poll() is not None or self._ready(), "containerd answers", 60)

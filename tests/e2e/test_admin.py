@@ -119,7 +119,7 @@ def test_status_tells_budgets_sources_hits_and_who_spends(served, hub, image):
     assert counts == status["requests"]["since_start"]
     assert counts["misses"] == len(alpha.everything()) and counts["errors"] == 0
     assert counts["hits"] + counts["joined"] == asked - counts["misses"]
-    wait_until(lambda: cli.json("status")["store"]["blobs"] == len(alpha.everything()), "all are stored")
+    wait_until(lambda: cli.blobs() == len(alpha.everything()), "all are stored")
     text = cli("status")
     for part in ("98", "100 in 6 h", "docker.io/library/alpha", "127.0.0.1", "(anonymous)", "good", "never"):
         assert part in text, text

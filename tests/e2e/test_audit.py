@@ -3,13 +3,11 @@
 import json
 import os
 import socket
-import subprocess
 
 import pytest
 from commands import Cli
-from servers import SANITIZER, SANITIZER_ENV, binary, wait_until
+from servers import file_of, wait_until
 from test_private import APP, Private
-from test_store import file_of
 from wire import Client
 
 ALPHA = "docker.io/library/alpha:1"
@@ -18,11 +16,8 @@ ALPHA = "docker.io/library/alpha:1"
 def pull(m, img, arch="amd64"):
     client = Client(m.host_port)
     assert client.get(f"/v2/{img.repo}/manifests/{img.tag}").status == 200
-    for d in img.everything(arch):
-        kind = "manifests" if d in (img.digest, img.child(arch)) else "blobs"
-        assert client.get(f"/v2/{img.repo}/{kind}/{d}").status == 200
-
-
+    for target, _ in img.targets(arch):
+        assert client.get(target).status == 200
     settle(m, img.everything(arch))
 
 
@@ -32,16 +27,15 @@ def settle(m, digests):
 
     def stored():
         files = sum(len(f) for _, _, f in os.walk(store / "blobs"))
-        return all(file_of(store, d).exists() for d in digests) and Cli(m).json("status")["store"]["blobs"] == files
+        return all(file_of(store, d).exists() for d in digests) and Cli(m).blobs() == files
 
     wait_until(stored, "all blobs are stored")
 
 
 def audit(m, *args, status, text=None):
     """The audit's answer, with the list of images on standard input where `text` has it."""
-    r = subprocess.run([binary(), "audit", *args, "--json", "--config", str(m.config_path)], cwd=m.dir, text=True,
-                       input=text, capture_output=True, env={**SANITIZER_ENV}, timeout=60)
-    assert r.returncode == status and not SANITIZER.search(r.stderr), (r.returncode, r.stdout, r.stderr)
+    r = Cli(m).run("audit", *args, "--json", "--config", m.config_path, text=text)
+    assert r.returncode == status, (r.returncode, r.stdout, r.stderr)
     return json.loads(r.stdout) if r.stdout else r.stderr
 
 

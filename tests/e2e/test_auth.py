@@ -2,12 +2,11 @@
 
 import base64
 import json
-import os
 import threading
 
 import pytest
 from clients import BIN, Failed, run
-from servers import wait_until
+from servers import ENV, wait_until
 from test_private import Private
 from wire import Client
 
@@ -15,9 +14,6 @@ from wire import Client
 RIGHT = "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC"
 SLOW = "$2y$12$abcdefghijklmnopqrstuu3ZNTWactmkRXVB8K.1w4IlxX.O8lI12"
 SLOWER = "$2y$13$abcdefghijklmnopqrstuusy19aS/49u.Lh6x.YjA3SzaIhOEIeKG"
-
-
-ENV = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
 
 
 def basic(user, password="right"):

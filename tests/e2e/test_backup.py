@@ -11,35 +11,17 @@ import subprocess
 import threading
 import time
 
-import clients
 import pytest
 import servers
 from commands import Cli
+from servers import file_of
 from test_ops import Ops
 from test_private import APP, Private, assert_served
 from test_scrub import flip
-from test_store import NAMES, check, everything, file_of
+from test_store import NAMES, check
 from wire import Client
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def tool():
-    made = []
-
-    def make(name):
-        made.append(getattr(clients, name.capitalize())(servers.scratch(name)))
-        return made[-1]
-
-    yield make
-    for t in made:
-        t.close()
 
 
 def pull(m, *images):
@@ -50,7 +32,7 @@ def pull(m, *images):
 
 def stored(cli, count):
     """A backup has what is stored: files that have their names and their records."""
-    servers.wait_until(lambda: cli.json("status")["store"]["blobs"] >= count, f"{count} blobs are stored")
+    servers.wait_until(lambda: cli.blobs() >= count, f"{count} blobs are stored")
 
 
 def distinct(*images):
@@ -72,7 +54,7 @@ def put(hub):
     """put(m, cli, count, size): so many blobs that do not compress, stored beside the others: their bytes by digest."""
     def make(m, cli, count, size):
         blobs = {hub.put_blob(data): data for data in (os.urandom(size) for _ in range(count))}
-        before = cli.json("status")["store"]["blobs"]
+        before = cli.blobs()
         for d in blobs:
             assert Client(m.host_port).get(f"/v2/library/x/blobs/{d}").status == 200
         stored(cli, before + count)
@@ -376,7 +358,7 @@ def test_metadata_brings_tags_and_links_back_and_contents_come_from_the_upstream
     destroy(m, store)
     cli("restore", tmp_path / "m")
     m.start()
-    assert cli.json("status")["store"]["blobs"] == 0
+    assert cli.blobs() == 0
     hub.forget()
     pull(m, *images)
     assert not hub.select(kind="manifest", method="HEAD"), "what the tags stand for is known"
@@ -517,7 +499,7 @@ def make_of_another_format(store):
 @pytest.mark.parametrize("by", ["the command", "the start"])
 def test_an_index_is_made_anew_from_the_files(filled, hub, store, how, by):
     m, cli, images = filled
-    count = cli.json("status")["store"]["blobs"]
+    count = cli.blobs()
     m.stop()
     how(store)
     if by == "the command":
@@ -531,7 +513,7 @@ def test_an_index_is_made_anew_from_the_files(filled, hub, store, how, by):
     if by == "the start" and how == make_of_another_format:
         assert "version" in line.get("rebuilt").lower()
     for img in images:
-        for target, d in everything(img):
+        for target, d in img.targets():
             r = Client(m.host_port).get(target)
             assert r.status == 200 and bytes(r.body) == img.bytes(d), target
     hub.listen()

@@ -3,12 +3,10 @@
 Docker Engine and BuildKit are imitated by their request sequences.
 """
 
-import os
 import threading
 
 import clients
 import pytest
-from servers import scratch
 from wire import Client, Response
 
 DOCKER_TYPES = [
@@ -19,25 +17,6 @@ DOCKER_TYPES = [
 
 IMAGES = ["containerd 1.6", "containerd 2.4", "cri 1.6", "cri 2.4", "skopeo", "podman", "crane", "oras", "regctl"]
 COPIERS = ["skopeo", "crane", "oras", "regctl"]
-
-
-@pytest.fixture
-def tool(daemons):
-    """tool(name): the client of that name, with nothing in its store."""
-    made = []
-
-    def make(name):
-        kind, _, version = name.partition(" ")
-        if version:
-            return {"containerd": clients.Containerd, "cri": clients.Cri}[kind](daemons(version))
-        if name == "podman" and os.geteuid() != 0:
-            pytest.skip("podman mounts images as root only")
-        made.append(getattr(clients, kind.capitalize())(scratch(name)))
-        return made[-1]
-
-    yield make
-    for t in made:
-        t.close()
 
 
 @pytest.fixture

@@ -4,21 +4,11 @@ import os
 import random
 import threading
 
-import pytest
 import servers
+from servers import file_of
 from wire import Client
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
-def file_of(store, digest):
-    algorithm, hex_ = digest.split(":")
-    return store / "blobs" / algorithm / hex_[:2] / hex_
 
 
 def stored_bytes(store):
@@ -39,9 +29,8 @@ def size_of(img):
 def pull(m, img):
     client = Client(m.host_port)
     assert bytes(client.get(f"/v2/{img.repo}/manifests/{img.tag}").body) == img.bytes(img.digest)
-    for d in img.everything():
-        kind = "manifests" if d in (img.digest, img.child()) else "blobs"
-        r = client.get(f"/v2/{img.repo}/{kind}/{d}")
+    for target, d in img.targets():
+        r = client.get(target)
         assert r.status == 200 and r.end == "complete" and bytes(r.body) == img.bytes(d), d
 
 

@@ -67,7 +67,7 @@ def test_an_image_that_was_pulled_by_digest_is_shown_by_it(served, image):
     for d in (alpha.digest, alpha.child()):
         assert client.get(f"/v2/library/alpha/manifests/{d}").status == 200
     assert client.get("/v2/library/alpha/tags/list").status == 200      # a document, and no image
-    wait_until(lambda: cli.json("status")["store"]["blobs"] == 3, "all of it is stored")
+    wait_until(lambda: cli.blobs() == 3, "all of it is stored")
     assert list(images(cli)) == [f"docker.io/library/alpha@{alpha.digest}"]
 
 
@@ -223,29 +223,25 @@ def test_a_body_that_is_none_is_refused(served, body):
 
 # --- taking away ----------------------------------------------------------------------------------------------------
 
-def blobs(cli):
-    return cli.json("status")["store"]["blobs"]
-
-
 def test_rm_removes_an_image_with_what_nothing_else_needs(served, hub, image):
     m, cli = served
     alpha = image()
     pull(m, alpha)
     pull(m, image("library/beta"))
     settled(cli, ALPHA, "docker.io/library/beta:1")
-    before = blobs(cli)
+    before = cli.blobs()
     beta = set(image("library/beta").everything())
     gone = set(alpha.everything()) - beta
     answer = cli.json("rm", "alpha:1")
     assert answer["blobs"] == len(gone) and answer["tag_forgotten"] and answer["kept_for"] == ""
     assert answer["bytes"] == sum(alpha.path(d).stat().st_size for d in gone)
-    assert blobs(cli) == before - len(gone)
+    assert cli.blobs() == before - len(gone)
     assert list(images(cli)) == ["docker.io/library/beta:1"]
     hub.forget()
     pull(m, image("library/beta"))
     assert hub.count(where="cdn") == 0
     pull(m, alpha)      # it can be had again
-    wait_until(lambda: blobs(cli) == before, "it is back")
+    wait_until(lambda: cli.blobs() == before, "it is back")
 
 
 def test_rm_keeps_what_another_tag_stands_for(served, hub, image):
@@ -255,11 +251,11 @@ def test_rm_keeps_what_another_tag_stands_for(served, hub, image):
     hub.put_manifest("library/alpha", alpha.bytes(alpha.digest), alpha.media_type, tag="again")
     assert Client(m.host_port).get("/v2/library/alpha/manifests/again").status == 200
     settled(cli, ALPHA, "docker.io/library/alpha:again")
-    before = blobs(cli)
+    before = cli.blobs()
     assert "docker.io/library/alpha:again has it" in cli("rm", "alpha:1")
-    assert list(images(cli)) == ["docker.io/library/alpha:again"] and blobs(cli) == before
+    assert list(images(cli)) == ["docker.io/library/alpha:again"] and cli.blobs() == before
     assert "removed" in cli("rm", "alpha:again")
-    assert blobs(cli) == 0
+    assert cli.blobs() == 0
 
 
 def test_rm_leaves_what_is_pinned(served, image):
@@ -332,17 +328,17 @@ def test_gc_takes_what_is_of_no_use(launch, hub, image):
     assert Client(m.host_port).get(f"/v2/library/alpha/blobs/{orphan}").status == 200
     settled(cli, ALPHA)
     n = len(image().everything())
-    wait_until(lambda: blobs(cli) == n + 1, "all is stored")
+    wait_until(lambda: cli.blobs() == n + 1, "all is stored")
     assert cli.json("gc", "--dry-run")["blobs"] == 0        # it is young
     m.stop()
     m.env.update(later("2h"))
     m.start()
     would = cli.json("gc", "--dry-run")
     assert would["dry_run"] and would["blobs"] == 1 and would["blob_bytes"] == len("nobody names it")
-    assert "1" in cli("gc", "--dry-run") and blobs(cli) == n + 1
+    assert "1" in cli("gc", "--dry-run") and cli.blobs() == n + 1
     done = cli.json("gc")
     assert not done["dry_run"] and done["blobs"] == 1 and done["unknown"] == 0
-    assert blobs(cli) == n
+    assert cli.blobs() == n
     assert cli.json("gc")["blobs"] == 0
     settled(cli, ALPHA)
 
@@ -386,7 +382,7 @@ def test_du_tells_own_from_shared(served, hub, image):
     assert Client(m.host_port).get("/v2/library/other/manifests/1").status == 200
     orphan = hub.put_blob(b"nobody names it")
     assert Client(m.host_port).get(f"/v2/library/alpha/blobs/{orphan}").status == 200
-    wait_until(lambda: blobs(cli) == len(size) + 2, "all is stored")
+    wait_until(lambda: cli.blobs() == len(size) + 2, "all is stored")
     usage = cli.json("du")
     shared = sum(size[d] for d in alpha.blobs())
     rows = {u["repository"]: u for u in usage["repositories"]}

@@ -57,9 +57,7 @@ def wanted(image):
     """(target, bytes) of everything that a pull of two images asks for."""
     out = []
     for img in (image(), image("library/beta")):
-        for d in img.everything():
-            kind = "blobs" if d in img.blobs() else "manifests"
-            out.append((f"/v2/{img.repo}/{kind}/{d}", img.bytes(d)))
+        out += [(target, img.bytes(d)) for target, d in img.targets()]
         out.append((f"/v2/{img.repo}/manifests/{img.tag}", img.bytes(img.digest)))
     return out
 

@@ -10,6 +10,7 @@ import time
 import tomllib
 
 import clients
+import commands
 import pytest
 import yaml
 from servers import ROOT, SANITIZER, SANITIZER_ENV, Containerd, Line, binary, free_port, scratch, wait_until
@@ -18,8 +19,7 @@ WRITTEN = "# Written by entrepot"
 
 
 def entrepot(*args, status=0):
-    r = subprocess.run([binary(), *map(str, args)], capture_output=True, text=True, timeout=60,
-                       env={**os.environ, **SANITIZER_ENV})
+    r = commands.run(*args)
     assert r.returncode == status, (args, r.stdout, r.stderr)
     return r.stdout + r.stderr
 

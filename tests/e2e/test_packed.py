@@ -8,20 +8,15 @@ import subprocess
 import tarfile
 import time
 
-import clients
 import pytest
 import servers
 from commands import Cli
-from test_scrub import delete, file_of, flip, swap, truncate
+from servers import file_of
+from test_scrub import delete, flip, swap, truncate
 from wire import Client, multipart
 
 MIB = 1 << 20
 ZSTD = {"Accept-Encoding": "zstd;q=1.0, gzip;q=0.8, deflate;q=0.5"}  # as containerd says it
-
-
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
 
 
 def text(size, seed=1):
@@ -280,7 +275,7 @@ def tar_layer(path, size):
 
 
 @pytest.mark.parametrize("name", ["containerd 1.6", "containerd 2.4", "cri 2.4", "skopeo", "crane"])
-def test_clients_of_the_field_pull_layers_that_are_packed(launch, hub, store, tmp_path, daemons, name):
+def test_clients_of_the_field_pull_layers_that_are_packed(launch, hub, store, tmp_path, tool, name):
     layer = tar_layer(tmp_path, 5 * MIB)
     config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {
         "type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(layer).hexdigest()]}}).encode()
@@ -294,17 +289,8 @@ def test_clients_of_the_field_pull_layers_that_are_packed(launch, hub, store, tm
     m = launch()
     assert Client(m.host_port).get(f"/v2/library/plain/blobs/{ld}").end == "complete"
     servers.wait_until(lambda: is_packed(store, ld), "the layer is packed")
-    kind, _, version = name.partition(" ")
-    if version:
-        tool = {"containerd": clients.Containerd, "cri": clients.Cri}[kind](daemons(version))
-    else:
-        tool = getattr(clients, kind.capitalize())(servers.scratch(name))
-    try:
-        got = tool.pull(m.address, "library/plain", "1")
-        assert got(d) == manifest and got(cd) == config and got(ld) == layer
-        line = m.wait_line(event="request", object="blob", reference=ld, outcome="hit")
-        if name.endswith("2.4"):    # it asks for zstd
-            assert int(line.get("bytes")) == packed(store, ld).stat().st_size
-    finally:
-        if not version:
-            tool.close()
+    got = tool(name).pull(m.address, "library/plain", "1")
+    assert got(d) == manifest and got(cd) == config and got(ld) == layer
+    line = m.wait_line(event="request", object="blob", reference=ld, outcome="hit")
+    if name.endswith("2.4"):    # it asks for zstd
+        assert int(line.get("bytes")) == packed(store, ld).stat().st_size

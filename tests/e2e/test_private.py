@@ -6,9 +6,9 @@ import signal
 import pytest
 from commands import Cli
 from hub import OCI_INDEX
-from servers import free_port, later
+from servers import later
 from test_budget import NUMBERS, make_image
-from test_stale import metric
+from test_ops import Ops
 from wire import Client
 
 MIB = 1 << 20
@@ -89,12 +89,12 @@ def test_what_only_the_account_may_see_is_not_there_for_anybody(shared, hub):
 
 def test_what_the_public_has_left_is_shown_beside_the_accounts_budget(shared, hub, image):
     hub.budgets[None].remaining = 77
-    m = shared(ops={"listen": [f"127.0.0.1:{free_port()}"]})
-    assert metric(m, "entrepot_budget_public_remaining") == 0, "nobody has asked yet"
+    m = shared(ops={"listen": ["127.0.0.1:0"]})
+    assert Ops(m).page().get("budget_public_remaining") == 0, "nobody has asked yet"
     image()
     assert_served(Client(m.host_port), ["/v2/library/alpha/manifests/1"])
-    assert metric(m, "entrepot_budget_public_remaining") == 77
-    assert metric(m, "entrepot_budget_remaining") == hub.budget("jo").remaining
+    assert Ops(m).page().get("budget_public_remaining") == 77
+    assert Ops(m).page().get("budget_remaining") == hub.budget("jo").remaining
     source = Cli(m).json("status")["sources"][0]
     assert source["public_budget"]["remaining"] == 77 and source["budget"]["remaining"] == hub.budget("jo").remaining
     assert "(without one)" in Cli(m)("status")

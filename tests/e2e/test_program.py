@@ -13,6 +13,7 @@ import threading
 import pytest
 import servers
 import yaml
+from commands import run
 from servers import wait_until
 from wire import Client
 
@@ -24,15 +25,7 @@ def entrepot(tmp_path):
     """entrepot(arguments…): the finished process."""
     if servers.binary() is None:
         pytest.skip("no entrepot binary: build first, or set ENTREPOT")
-    env = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
-
-    def run(*args):
-        r = subprocess.run([servers.binary(), *map(str, args)], capture_output=True, text=True, timeout=60, cwd=tmp_path,
-                           env={**servers.SANITIZER_ENV, **env}, stdin=subprocess.DEVNULL)
-        assert r.returncode >= 0 and not servers.SANITIZER.search(r.stderr), r.stderr
-        return r
-
-    return run
+    return lambda *args: run(*args, cwd=tmp_path)
 
 
 # --- check-config -----------------------------------------------------------------------------------------------------

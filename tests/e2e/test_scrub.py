@@ -8,20 +8,11 @@ import time
 import pytest
 import servers
 from commands import Cli
+from servers import file_of
 from test_budget import make_image
 from wire import Client
 
 MIB = 1 << 20
-
-
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
-def file_of(store, digest):
-    algorithm, hex_ = digest.split(":")
-    return store / "blobs" / algorithm / hex_[:2] / hex_
 
 
 def flip(path):

@@ -52,9 +52,8 @@ def test_what_one_has_the_other_gets_from_it(pair, hub, image):
     for client in (a, b):
         r = client.get("/v2/library/alpha/manifests/1")
         assert r.status == 200 and bytes(r.body) == alpha.bytes(alpha.digest)
-        for d in alpha.everything():
-            kind = "manifests" if d in (alpha.digest, alpha.child()) else "blobs"
-            r = client.get(f"/v2/library/alpha/{kind}/{d}")
+        for target, d in alpha.targets():
+            r = client.get(target)
             assert r.status == 200 and bytes(r.body) == alpha.bytes(d)
     assert hub.budget().counted == 2, "the index and one platform, for both of them"
     for d in set(alpha.blobs()):
@@ -225,14 +224,12 @@ def test_with_the_upstream_gone_each_serves_what_the_other_has(pair, hub, image)
     _, (a, b) = pair(server={"answer_timeout": "2s"})
     alpha, beta = image(), image("library/beta")
     for client, img in ((a, alpha), (b, beta)):
-        for d in img.everything():
-            kind = "manifests" if d in (img.digest, img.child()) else "blobs"
-            assert client.get(f"/v2/{img.repo}/{kind}/{d}").status == 200
+        for target, _ in img.targets():
+            assert client.get(target).status == 200
     hub.refuse()
     for client, img in ((b, alpha), (a, beta)):
-        for d in img.everything():
-            kind = "manifests" if d in (img.digest, img.child()) else "blobs"
-            r = client.get(f"/v2/{img.repo}/{kind}/{d}")
+        for target, d in img.targets():
+            r = client.get(target)
             assert r.status == 200 and bytes(r.body) == img.bytes(d)
 
 

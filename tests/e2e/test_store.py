@@ -11,31 +11,15 @@ import tempfile
 
 import pytest
 import servers
+from servers import file_of
 from wire import Client
 
 MIB = 1 << 20
 NAMES = ("library/alpha", "library/beta", "library/docker2", "tools/artifact")
 
 
-@pytest.fixture
-def store(tmp_path):
-    return tmp_path / "store"
-
-
-def file_of(store, digest):
-    algorithm, hex_ = digest.split(":")
-    return store / "blobs" / algorithm / hex_[:2] / hex_
-
-
-def everything(img):
-    """(target, digest) of all that a pull needs."""
-    for d in img.everything():
-        kind = "manifests" if d in (img.digest, img.child()) else "blobs"
-        yield f"/v2/{img.repo}/{kind}/{d}", d
-
-
 def check(m, img):
-    for target, d in everything(img):
+    for target, d in img.targets():
         r = Client(m.host_port).get(target)
         assert r.status == 200 and bytes(r.body) == img.bytes(d), target
         assert r.headers["Docker-Content-Digest"] == d
@@ -236,7 +220,7 @@ def test_a_damaged_file_is_never_served_to_its_end_and_fetched_again(filled, hub
         damage(file_of(store, d))
     m.start()
     if running:
-        for t, _ in everything(others[0]):
+        for t, _ in others[0].targets():
             Client(m.host_port).get(t)
         damage(file_of(store, d))
     hub.forget()

@@ -1,19 +1,16 @@
 """TLS towards clients: versions, names, certificates that change during a pull, certificates of clients, proxies."""
 
 import hashlib
-import os
 import ssl
 import socket
 import subprocess
-import urllib.request
 
 import pytest
 from clients import BIN, run
 from pki import Authority
-from servers import free_port, wait_until
+from servers import ENV, free_port, wait_until
+from test_ops import Ops
 from wire import Client, Response
-
-ENV = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
 
 
 def context(authority, client=None):
@@ -39,9 +36,7 @@ def shown(m, context, name="localhost"):
 
 
 def metric(m, name):
-    with urllib.request.urlopen(f"http://127.0.0.1:{m.ops}/metrics", timeout=20) as r:
-        lines = r.read().decode().splitlines()
-    return sum(float(ln.rsplit(" ", 1)[1]) for ln in lines if ln.split("{")[0].split(" ")[0] == name)
+    return Ops(m).page().get(name)
 
 
 def test_an_image_is_pulled_over_tls_and_without(secure, authority, image):
@@ -116,23 +111,23 @@ def test_a_certificate_that_is_swapped_during_a_pull_disturbs_nobody(secure, sec
     cold.sock.sendall(b"GET /v2/ HTTP/1.1\r\nHost: x\r\n\r\n")       # the connection lives on, too
     assert cold.sock.recv(100).startswith(b"HTTP/1.1 200")
     cold.leave()
-    assert metric(m, "entrepot_tls_reload_success") == 1
+    assert metric(m, "tls_reload_success") == 1
 
 
 @pytest.mark.parametrize("spoil", ["tls.crt", "tls.key"])
 def test_a_bad_file_leaves_the_old_certificate_and_raises_the_alarm(secure, secret, authority, spoil):
     m, c = secure(), context(authority)
-    expiry = metric(m, "entrepot_tls_certificate_expiry_timestamp_seconds")
+    expiry = metric(m, "tls_certificate_expiry_timestamp_seconds")
     secret.swap("two", spoil)
     line = m.wait_line(event="tls_reload", level="error")
     assert spoil.split(".")[1][:3] in line.get("error").replace("certificate", "crt")
     assert shown(m, c) == "one"
-    assert metric(m, "entrepot_tls_reload_success") == 0
-    assert metric(m, "entrepot_tls_certificate_expiry_timestamp_seconds") == expiry
+    assert metric(m, "tls_reload_success") == 0
+    assert metric(m, "tls_certificate_expiry_timestamp_seconds") == expiry
     secret.swap("three", days=2)
     wait_until(lambda: shown(m, c) == "three", "the next good one is shown")
-    wait_until(lambda: metric(m, "entrepot_tls_reload_success") == 1, "the alarm is over")
-    assert metric(m, "entrepot_tls_certificate_expiry_timestamp_seconds") > expiry
+    wait_until(lambda: metric(m, "tls_reload_success") == 1, "the alarm is over")
+    assert metric(m, "tls_certificate_expiry_timestamp_seconds") > expiry
     assert get(m, c, "/v2/").status == 200
 
 

@@ -11,11 +11,10 @@ import urllib.parse
 
 import pytest
 from clients import BIN, Failed, run
-from servers import wait_until
+from servers import ENV, wait_until
 from test_auth import MANIFEST, RIGHT, basic
 from wire import Client
 
-ENV = {k: v for k, v in os.environ.items() if not k.lower().endswith("_proxy")}
 BETA = "/v2/library/beta/manifests/1"
 
 

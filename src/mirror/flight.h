@@ -64,7 +64,8 @@ struct flight *flight_find(struct flights *fs, const struct flight_target *t);
 void flight_prefetch(struct flights *fs, const struct flight_target *t, unsigned most);
 /*
  * Joins the flight of the digest, or starts it (*ret_mine). One reference, the caller's. -EEXIST: it has been stored in
- * the meantime. -EBUSY: its partial file is being closed, try again in a moment. -ENOSPC, -EIO, -ENOMEM, -ECANCELED.
+ * the meantime. -EALREADY: it failed a moment ago, recent_get() has why. -EBUSY: its partial file is being closed, try
+ * again in a moment. -ENOSPC, -EIO, -ENOMEM, -ECANCELED.
  */
 MUST_CHECK int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_mine,
                            struct flight **ret_flight);

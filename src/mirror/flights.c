@@ -162,7 +162,10 @@ static int join(struct flights *fs, const struct flight_target *t, bool is_prefe
                 struct flight **ret_flight)
 {
     struct blobstore_info info;
+    struct failure failure;
+    char key[RECENT_KEY_MAX];
     int r = 0;
+    flight_key(t, key);
     (void)pthread_mutex_lock(&fs->lock);
     struct flight *f = find(fs, t);
     bool mine = !f;
@@ -170,6 +173,8 @@ static int join(struct flights *fs, const struct flight_target *t, bool is_prefe
         f->refs++;
     else if (blobstore_stat(fs->needs.store, t->digest, &info) == 0)
         r = -EEXIST;
+    else if (recent_get(fs->needs.recent, key, &failure))
+        r = -EALREADY;
     else
         r = create(fs, t, &f);
     if (mine && r == 0) {
@@ -200,13 +205,8 @@ int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_min
 
 void flight_prefetch(struct flights *fs, const struct flight_target *t, unsigned most)
 {
-    struct failure failure;
-    char key[RECENT_KEY_MAX];
     struct flight *f;
     bool mine;
-    flight_key(t, key);
-    if (recent_get(fs->needs.recent, key, &failure))
-        return;
     bool begins = fs->prefetching++ < most && join(fs, t, true, &mine, &f) == 0;
     if (!begins || !mine)
         fs->prefetching--;

@@ -283,10 +283,13 @@ int question_join(struct questions *qs, const struct question_target *t, bool *r
     (void)pthread_mutex_lock(&qs->lock);
     struct question **at = find(qs, key);
     bool mine = !*at;
-    if (mine)
-        r = create(qs, t, key, at);
-    else
+    struct failure failure;
+    if (!mine)
         join(*at, t);
+    else if (recent_get(qs->needs.recent, key, &failure))
+        r = -EALREADY;
+    else
+        r = create(qs, t, key, at);
     q = *at;
     (void)pthread_mutex_unlock(&qs->lock);
     if (r < 0)

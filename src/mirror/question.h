@@ -70,7 +70,8 @@ void question_key(const struct question_target *t, char *key);
 /* The question that is being asked, or NULL; a reference, the caller's. */
 struct question *question_find(struct questions *qs, const struct question_target *t);
 /* Joins the question that is being asked, or asks it (*ret_mine). One reference, the caller's. Where a question that is
- * asked for seeding is joined by somebody whom more is left to, it is asked on for him. -ECANCELED when stopping. */
+ * asked for seeding is joined by somebody whom more is left to, it is asked on for him. -EALREADY: it has failed since
+ * the caller looked, recent_get() has why. -ECANCELED when stopping. */
 MUST_CHECK int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine,
                              struct question **ret_question);
 /* 0: answered. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w` NULL, neither. -ECANCELED:

@@ -281,11 +281,14 @@ static int start(struct fetch *f, const struct blob *blob, struct follower *w)
     struct failure failure;
     char key[RECENT_KEY_MAX];
     bool mine;
-    flight_key(&target, key);
-    if (recent_get(f->s->mirror->recent, key, &failure))
-        return fail_as(f, &failure);
     *w = (struct follower){.blob = blob, .waiter = {.call = {.suspend = suspend, .wake = ring, .arg = &f->bell}}};
-    int r = flight_join(f->s->mirror->flights, &target, &mine, &w->flight);
+    int r;
+    flight_key(&target, key);
+    do {
+        if (recent_get(f->s->mirror->recent, key, &failure))
+            return fail_as(f, &failure);
+        r = flight_join(f->s->mirror->flights, &target, &mine, &w->flight);
+    } while (r == -EALREADY);
     if (r == -EEXIST)
         return privacy_allows(f->s->mirror->privacy, &blob->digest, f->registry, f->repository) ? r
                : prove(f, &blob->digest) < 0                                                    ? f->result->error

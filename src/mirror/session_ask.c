@@ -75,7 +75,7 @@ int session_mind_recent(struct mirror_session *s, const char *key, int64_t until
     return session_hold(s, s->failure.until);
 }
 
-/* Joins the question, or asks it unless only what is cached is wanted. */
+/* Joins the question, or asks it unless only what is cached is wanted. -EALREADY: it has failed just now. */
 static int join_question(struct mirror_session *s, const struct question_target *target)
 {
     struct questions *questions = s->mirror->questions;
@@ -85,7 +85,9 @@ static int join_question(struct mirror_session *s, const struct question_target 
         return s->question ? 0 : session_fail(s, -ESTALE, "not cached here");
     }
     int r = question_join(questions, target, &s->question_is_mine, &s->question);
-    return r < 0 ? session_fail(s, r, r == -ECANCELED ? "the mirror is shutting down" : "no memory") : 0;
+    if (r == 0 || r == -EALREADY)
+        return r;
+    return session_fail(s, r, r == -ECANCELED ? "the mirror is shutting down" : "no memory");
 }
 
 /* Somebody who has something to serve already leaves more of a pull limit than one who waits for it. */
@@ -125,6 +127,8 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
             r = session_mind_recent(s, key, holds && !s->only_if_cached ? until : 0);
             if (r == 0)
                 r = join_question(s, &target);
+            if (r == -EALREADY)
+                continue;
             if (r != 0)
                 return r;
             session_note_outcome(s, s->question_is_mine);

@@ -169,12 +169,15 @@ static int board(struct mirror_session *s)
         return s->flight ? 0 : session_fail(s, -ESTALE, "not cached here");
     }
     flight_key(&target, key);
-    if (lacks_room(s, key))
-        return session_fail(s, -ENOSPC, "the store is full");
-    int r = session_mind_recent(s, key, s->deadline);
-    if (r != 0)
-        return r;
-    r = flight_join(s->mirror->flights, &target, &s->flight_is_mine, &s->flight);
+    int r;
+    do {
+        if (lacks_room(s, key))
+            return session_fail(s, -ENOSPC, "the store is full");
+        r = session_mind_recent(s, key, s->deadline);
+        if (r != 0)
+            return r;
+        r = flight_join(s->mirror->flights, &target, &s->flight_is_mine, &s->flight);
+    } while (r == -EALREADY);
     if (r == -EBUSY && clock_monotonic_ms() < s->deadline)
         return session_hold(s, clock_monotonic_ms() + BUSY_PAUSE_MS);
     if (r < 0 && r != -EEXIST)

@@ -779,6 +779,27 @@ START_TEST(who_cannot_wait_for_a_back_off_is_told_at_once_when_to_come_back)
 }
 END_TEST
 
+/* Between a look at what has failed and the joining, the last flight may fail, and nobody is left to be joined. */
+START_TEST(what_has_failed_since_the_caller_looked_is_not_asked_for_again)
+{
+    const struct flight_target blob = {.registry = "docker.io", .repository = REPOSITORY, .digest = &digest};
+    const struct question_target manifest = {
+        .kind = QUESTION_MANIFEST, .registry = "docker.io", .repository = REPOSITORY, .reference = text};
+    struct failure failure = {.error = -EAGAIN};
+    struct flight *flight;
+    struct question *question;
+    char key[RECENT_KEY_MAX];
+    bool mine;
+    flight_key(&blob, key);
+    recent_note(world.mirror->recent, key, &failure, 60 * CLOCK_SECOND);
+    question_key(&manifest, key);
+    recent_note(world.mirror->recent, key, &failure, 60 * CLOCK_SECOND);
+    ck_assert_int_eq(flight_join(world.mirror->flights, &blob, &mine, &flight), -EALREADY);
+    ck_assert_int_eq(question_join(world.mirror->questions, &manifest, &mine, &question), -EALREADY);
+    ck_assert_uint_eq(fake_count(world.upstream), 0);
+}
+END_TEST
+
 START_TEST(nobody_waits_longer_than_the_answer_timeout)
 {
     struct client c;
@@ -1045,7 +1066,7 @@ int main(void)
           what_another_repository_does_not_have_may_be_in_this_one,
           a_failure_that_may_pass_is_held_and_then_asked_again, a_failure_that_does_not_pass_is_told_at_once,
           who_cannot_wait_for_a_back_off_is_told_at_once_when_to_come_back,
-          nobody_waits_longer_than_the_answer_timeout}},
+          what_has_failed_since_the_caller_looked_is_not_asked_for_again, nobody_waits_longer_than_the_answer_timeout}},
         {"restart",
          {a_stop_in_the_middle_continues_where_it_was, a_partial_file_that_lacks_nothing_needs_no_upstream,
           a_partial_file_with_wrong_bytes_is_begun_anew_and_completes_no_client_that_has_read_of_it,

@@ -127,7 +127,7 @@ bool manifest_is_by_platform(const struct manifest *m)
     return false;
 }
 
-const struct manifest_child *manifest_best(const struct manifest *m, const struct platform *wanted)
+static const struct manifest_child *find_best(const struct manifest *m, const struct platform *wanted)
 {
     const struct manifest_child *best = NULL;
     int best_rank = -1;
@@ -140,6 +140,21 @@ const struct manifest_child *manifest_best(const struct manifest *m, const struc
         }
     }
     return best;
+}
+
+void manifest_choose(const struct manifest *m, const struct platform *wanted, size_t count,
+                     const struct manifest_child **ret_best)
+{
+    for (size_t i = 0; i < count; i++)
+        ret_best[i] = find_best(m, &wanted[i]);
+}
+
+bool manifest_is_needed(const struct manifest_child *child, const struct manifest_child *const *best, size_t count)
+{
+    bool needed = !child->platform.os[0] || (count == 0 && manifest_child_has_platform(child));
+    for (size_t i = 0; !needed && i < count; i++)
+        needed = best[i] == child;
+    return needed;
 }
 
 void manifest_destroy(struct manifest *m)

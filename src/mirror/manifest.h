@@ -44,8 +44,13 @@ struct manifest {
 MUST_CHECK int manifest_parse(const void *data, size_t len, struct manifest **ret_manifest);
 void manifest_destroy(struct manifest *m);
 
-/* Of an index: the child that a node of this platform takes, or NULL where none is for it: the first that fits best. */
-const struct manifest_child *manifest_best(const struct manifest *m, const struct platform *wanted);
+/* Of an index: for each platform the child that a node takes, the first that fits best, or NULL where none is for it.
+ */
+void manifest_choose(const struct manifest *m, const struct platform *wanted, size_t count,
+                     const struct manifest_child **ret_best);
+/* Whether these platforms (none: all that there are) need a child: as the best for one of them, or because it says no
+ * platform, so that what it has tells, as an index in an index. */
+bool manifest_is_needed(const struct manifest_child *child, const struct manifest_child *const *best, size_t count);
 /* Whether it is for some platform; attestations are for "unknown/unknown". */
 bool manifest_child_has_platform(const struct manifest_child *child);
 /* Whether an index tells platforms apart: some child has one. */

@@ -182,25 +182,6 @@ static int note_blob(struct fetch *f, const struct manifest_child *c)
 
 static int walk(struct fetch *f, const struct document *d, unsigned depth);
 
-/* How well the best of an index fits; -1: none does. */
-static int best_rank(const struct manifest *m, const struct platform *wanted)
-{
-    const struct manifest_child *best = manifest_best(m, wanted);
-    return best ? platform_rank(wanted, &best->platform) : -1;
-}
-
-/* As the stock has it (mirror/stock.h): the best for each platform, all where none is named; and all of an index that
- * tells no platforms apart. */
-static bool is_wanted(const struct fetch *f, const struct manifest_child *c, const int *best)
-{
-    if (!manifest_child_has_platform(c))
-        return false;
-    bool wanted = f->platform_count == 0;
-    for (size_t i = 0; !wanted && i < f->platform_count; i++)
-        wanted = best[i] >= 0 && platform_rank(&f->platforms[i], &c->platform) == best[i];
-    return wanted;
-}
-
 static int walk_child(struct fetch *f, const struct digest *digest, unsigned depth)
 {
     AUTO(auto_document_unref) struct document *d = NULL;
@@ -213,19 +194,18 @@ static int walk_child(struct fetch *f, const struct digest *digest, unsigned dep
 
 static int walk_index(struct fetch *f, const struct manifest *m, unsigned depth)
 {
-    int best[SEED_PLATFORMS_MAX], r = 0;
+    const struct manifest_child *best[SEED_PLATFORMS_MAX];
     uint32_t lacking = 0;
-    bool is_by_platform = manifest_is_by_platform(m);
-    for (size_t i = 0; i < f->platform_count; i++) {
-        best[i] = best_rank(m, &f->platforms[i]);
-        lacking |= best[i] < 0 ? 1U << i : 0;
-    }
-    if (is_by_platform) {
+    int r = 0;
+    manifest_choose(m, f->platforms, f->platform_count, best);
+    for (size_t i = 0; i < f->platform_count; i++)
+        lacking |= best[i] ? 0 : 1U << i;
+    if (manifest_is_by_platform(m)) {
         f->lacking = f->is_by_platform ? f->lacking & lacking : lacking;
         f->is_by_platform = true;
     }
     for (size_t i = 0; r == 0 && i < m->child_count; i++)
-        if (!is_by_platform || is_wanted(f, &m->children[i], best))
+        if (manifest_is_needed(&m->children[i], best, f->platform_count))
             r = walk_child(f, &m->children[i].digest, depth + 1);
     return r;
 }

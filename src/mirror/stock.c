@@ -16,10 +16,11 @@
 struct walk {
     struct mirror *mirror;
     struct stock *stock;
-    size_t room;            /* of stock->items */
-    bool all;               /* platforms: those that the image has */
-    struct digest_set seen; /* of what is missing, for its price */
-    bool decided;           /* some index has said which platforms there are */
+    size_t room;                      /* of stock->items */
+    const struct platform *platforms; /* that are wanted */
+    size_t platform_count;            /* 0: those that the image has */
+    struct digest_set seen;           /* of what is missing, for its price */
+    bool decided;                     /* some index has said which platforms there are */
 };
 
 /* --- names -------------------------------------------------------------------------------------------------- */
@@ -158,15 +159,23 @@ static int add_manifest(struct walk *w, const struct manifest_child *as, size_t 
 
 /* --- platforms ---------------------------------------------------------------------------------------------- */
 
-/* Where the image itself says which platforms are meant: those of its index, as many as find room. */
+/* Which of the platforms the child is for, a bit each. */
+static uint32_t is_for(const struct stock *s, const struct manifest_child *child)
+{
+    uint32_t platforms = 0;
+    for (size_t i = 0; i < s->platform_count; i++)
+        platforms |= platform_rank(&s->platforms[i].platform, &child->platform) == 0 ? 1U << i : 0;
+    return platforms;
+}
+
+/* Where the image itself says which platforms are meant: those of its indexes, as many as find room. */
 static void take_platforms(struct stock *s, const struct manifest *m)
 {
     for (size_t i = 0; i < m->child_count && s->platform_count < STOCK_PLATFORMS_MAX; i++) {
-        bool known = !manifest_child_has_platform(&m->children[i]);
-        for (size_t k = 0; !known && k < s->platform_count; k++)
-            known = platform_rank(&s->platforms[k].platform, &m->children[i].platform) == 0;
-        if (!known)
-            s->platforms[s->platform_count++].platform = m->children[i].platform;
+        const struct manifest_child *child = &m->children[i];
+        if (manifest_child_has_platform(child) && is_for(s, child) == 0)
+            s->platforms[s->platform_count++] =
+                (struct stock_platform){.platform = child->platform, .verdict = STOCK_NOT_OFFERED};
     }
 }
 
@@ -177,35 +186,42 @@ static void judge(struct stock *s, uint32_t platforms, bool is_good)
             s->platforms[i].verdict = is_good ? STOCK_SERVED : STOCK_WANTING;
 }
 
-/* What an index names: what is taken for the platforms that are wanted, and what says none, as an index in it. */
+/* Which of the platforms take the child, a bit each. */
+static uint32_t takers_of(const struct walk *w, const struct manifest_child *child,
+                          const struct manifest_child *const *best)
+{
+    uint32_t takers = w->platform_count == 0 ? is_for(w->stock, child) : 0;
+    for (size_t i = 0; i < w->platform_count; i++)
+        takers |= best[i] == child ? 1U << i : 0;
+    return takers;
+}
+
+/* What an index names that the platforms need. */
 static int add_choice(struct walk *w, const struct manifest *m, size_t parent, unsigned depth)
 {
     struct stock *s = w->stock;
     const struct manifest_child *best[STOCK_PLATFORMS_MAX];
+    if (w->platform_count == 0)
+        take_platforms(s, m);
     if (manifest_is_by_platform(m) && !w->decided) {
         w->decided = true;
-        if (w->all)
-            take_platforms(s, m);
         for (size_t i = 0; i < s->platform_count; i++)
-            s->platforms[i].verdict = STOCK_NOT_OFFERED;
+            if (s->platforms[i].verdict == STOCK_SERVED)
+                s->platforms[i].verdict = STOCK_NOT_OFFERED;
     }
-    for (size_t i = 0; i < s->platform_count; i++)
-        best[i] = manifest_best(m, &s->platforms[i].platform);
+    manifest_choose(m, w->platforms, w->platform_count, best);
     for (size_t i = 0; i < m->child_count; i++) {
         const struct manifest_child *child = &m->children[i];
         size_t from = s->item_count;
-        uint32_t takers = 0; /* a bit a platform */
-        for (size_t k = 0; k < s->platform_count; k++)
-            takers |= best[k] == child ? 1U << k : 0;
-        if (takers == 0 && child->platform.os[0])
+        if (!manifest_is_needed(child, best, w->platform_count))
             continue;
         int r = add_manifest(w, child, parent, depth + 1);
         if (r < 0)
             return r;
-        if (takers)
-            judge(s, takers, is_whole(s, from));
-        else if (s->items[from].state != STOCK_STORED) /* what an index in it has is judged there, if it is there */
-            judge(s, UINT32_MAX, false);
+        if (child->platform.os[0])
+            judge(s, takers_of(w, child, best), is_whole(s, from));
+        else if (s->items[from].kind == STOCK_INDEX ? s->items[from].state != STOCK_STORED : !is_whole(s, from))
+            judge(s, UINT32_MAX, false); /* what an index in it has is judged there, if it is there */
     }
     return 0;
 }
@@ -282,7 +298,7 @@ static int conclude(struct walk *w)
         any_wanting = any_wanting || p->verdict == STOCK_WANTING;
         any_served = any_served || p->verdict == STOCK_SERVED;
     }
-    if (s->platform_count == 0 || w->all)
+    if (w->platform_count == 0)
         any_wanting = !(any_served = root_is_good && is_whole(s, 0));
     s->verdict = any_wanting || !root_is_good ? STOCK_WANTING : any_served ? STOCK_SERVED : STOCK_NOT_OFFERED;
     for (size_t i = 0; i < s->item_count; i++) {
@@ -318,7 +334,7 @@ int mirror_stock(struct mirror *m, const struct image_name *image, const struct 
                  size_t platform_count, struct stock **ret_stock)
 {
     AUTO(auto_stock_destroy) struct stock *s = calloc(1, sizeof(*s));
-    struct walk w = {.mirror = m, .stock = s, .all = platform_count == 0};
+    struct walk w = {.mirror = m, .stock = s, .platforms = platforms, .platform_count = platform_count};
     if (!s)
         return -ENOMEM;
     if (platform_count > STOCK_PLATFORMS_MAX)

@@ -5,6 +5,7 @@
 #include "mirror/pins.h"
 #include "mirror/seeder.h"
 #include "mirror/seeding.h"
+#include "mirror/stock.h"
 
 #include <errno.h>
 #include <stdatomic.h>
@@ -308,6 +309,78 @@ START_TEST(several_platforms_and_all_of_them)
     await_done(seed_order(&order));
     world_settle();
     ck_assert(are_stored(0, 7));
+}
+END_TEST
+
+static void add_to_index(struct buf *text, const struct thing *t, const char *platform)
+{
+    ck_ok(buf_addf(text, "%s{\"digest\":\"%s\",\"size\":%zu%s}", text->len ? "," : "", t->digest, t->len, platform));
+}
+
+static struct thing *end_index(struct buf *children)
+{
+    AUTO_BUF struct buf text = BUF_INIT(16 * KIB);
+    ck_ok(buf_addf(&text, "{\"schemaVersion\":2,\"mediaType\":\"" MEDIA_TYPE_OCI_INDEX "\",\"manifests\":[%s]}",
+                   children->data));
+    return add(MEDIA_TYPE_OCI_INDEX, NULL, text.data, text.len);
+}
+
+#define AMD64 ",\"platform\":{\"os\":\"linux\",\"architecture\":\"amd64\"}"
+#define I386 ",\"platform\":{\"os\":\"linux\",\"architecture\":\"386\"}"
+#define NOWHERE ",\"platform\":{\"os\":\"unknown\",\"architecture\":\"unknown\"}"
+
+/* Two for one platform, one for nearly that one, an attestation, an image that says nothing, and an index in it. */
+static void add_tricky_index(void)
+{
+    AUTO_BUF struct buf inner = BUF_INIT(16 * KIB), outer = BUF_INIT(16 * KIB);
+    add_to_index(&inner, add_image(1, 100), AMD64);
+    add_to_index(&inner, add_image(2, 100), I386);
+    const struct thing *nested = end_index(&inner);
+    add_to_index(&outer, add_image(3, 100), I386);
+    add_to_index(&outer, add_image(4, 100), AMD64);
+    add_to_index(&outer, add_image(5, 100), AMD64);
+    add_to_index(&outer, add_image(6, 100), NOWHERE);
+    add_to_index(&outer, add_image(7, 100), "");
+    add_to_index(&outer, nested, "");
+    add_tag("library/alpine:3", end_index(&outer));
+}
+
+static bool is_listed(const struct stock *s, const struct thing *t)
+{
+    char text[DIGEST_TEXT_MAX];
+    for (size_t i = 0; i < s->item_count; i++)
+        if (strcmp(digest_format(&s->items[i].digest, text), t->digest) == 0)
+            return true;
+    return false;
+}
+
+START_TEST(what_a_seed_brings_is_what_an_audit_looks_for)
+{
+    static const struct {
+        const char *platforms;
+        size_t images;
+    } rows[] = {{"linux/amd64", 3}, {"linux/386", 3}, {"linux/amd64 linux/386", 5}, {"all", 6}};
+    AUTO(auto_stock_destroy) struct stock *s = NULL;
+    struct image_name name;
+    struct platform platforms[SEED_PLATFORMS_MAX];
+    const char *wrong;
+    size_t count, images = 0;
+    add_tricky_index();
+    const struct seed_wish wish = {.image = "alpine:3", .platforms = rows[_i].platforms};
+    const struct seed_order order = {.wishes = &wish, .wish_count = 1};
+    await_done(seed_order(&order));
+    world_settle();
+    ck_ok(image_name_parse("alpine:3", strlen("alpine:3"), &name, &wrong));
+    ck_ok(seeder_platforms(world.mirror->seeder, rows[_i].platforms, "", platforms, &count));
+    ck_ok(mirror_stock(world.mirror, &name, platforms, count, &s));
+    ck_assert_int_eq(s->verdict, STOCK_SERVED);
+    ck_assert_uint_eq(s->manifest_gets + s->missing_bytes, 0);
+    for (size_t i = 0; i < hub.count; i++) {
+        ck_assert_int_eq(is_listed(s, &hub.things[i]), is_stored(&hub.things[i]));
+        images +=
+            is_stored(&hub.things[i]) && hub.things[i].type && strcmp(hub.things[i].type, MEDIA_TYPE_OCI_MANIFEST) == 0;
+    }
+    ck_assert_uint_eq(images, rows[_i].images);
 }
 END_TEST
 
@@ -766,6 +839,7 @@ static Suite *seeder_suite(void)
     tcase_add_checked_fixture(tc, setup, cleanup);
     tcase_add_test(tc, a_seed_brings_what_its_platforms_need_and_nothing_else);
     tcase_add_test(tc, several_platforms_and_all_of_them);
+    tcase_add_loop_test(tc, what_a_seed_brings_is_what_an_audit_looks_for, 0, 4);
     tcase_add_test(tc, what_is_stored_costs_a_head_and_no_get);
     tcase_add_test(tc, by_digest_not_even_a_head);
     tcase_add_test(tc, a_tag_that_has_moved_is_fetched_although_it_was_fresh);

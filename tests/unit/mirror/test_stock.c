@@ -292,6 +292,35 @@ START_TEST(an_index_in_an_index_is_followed_and_one_in_itself_is_not_forever)
 }
 END_TEST
 
+START_TEST(what_says_no_platform_is_needed_by_all)
+{
+    AUTO_BUF struct buf text = BUF_INIT(64 * KIB), first = BUF_INIT(64 * KIB), second = BUF_INIT(64 * KIB);
+    struct digest amd64 = manifest(10, true, true, true), arm64 = manifest(20, true, true, false),
+                  plain = manifest(30, true, true, false);
+    begin_index(&text);
+    add_manifest(&text, &amd64, "linux/amd64");
+    add_manifest(&text, &plain, NULL);
+    struct digest index = end_index(&text);
+    point("plain", &index, 0);
+    expect("a/b:plain", "linux/amd64", STOCK_NAME_GOOD, "wanting linux/amd64- pulls=0 bytes=1000");
+
+    begin_index(&first);
+    add_manifest(&first, &amd64, "linux/amd64");
+    struct digest one = end_index(&first);
+    begin_index(&second);
+    add_manifest(&second, &arm64, "linux/arm64");
+    struct digest other = end_index(&second);
+    buf_reset(&text);
+    begin_index(&text);
+    add_manifest(&text, &one, NULL);
+    add_manifest(&text, &other, NULL);
+    index = end_index(&text);
+    point("both", &index, 0);
+    expect("a/b:both", "linux/amd64", STOCK_NAME_GOOD, "served linux/amd64+ pulls=0 bytes=0");
+    expect("a/b:both", "", STOCK_NAME_GOOD, "wanting linux/amd64+ linux/arm64- pulls=0 bytes=1000");
+}
+END_TEST
+
 START_TEST(looking_is_no_use_and_asks_nobody)
 {
     struct blobstore_info before, after;
@@ -321,6 +350,7 @@ int main(void)
     tcase_add_test(tests, what_two_platforms_share_is_paid_for_once);
     tcase_add_test(tests, what_is_elsewhere_is_not_wanting);
     tcase_add_test(tests, an_index_in_an_index_is_followed_and_one_in_itself_is_not_forever);
+    tcase_add_test(tests, what_says_no_platform_is_needed_by_all);
     tcase_add_test(tests, looking_is_no_use_and_asks_nobody);
     suite_add_tcase(suite, tests);
     return suite_run(suite);

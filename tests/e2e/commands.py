@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import shutil
 import socket
 import subprocess
 
@@ -33,6 +34,24 @@ def run(*args, text=None, env=None, cwd=None, timeout=60):
                        input=text or "", text=True, capture_output=True, timeout=timeout)
     assert r.returncode >= 0 and r.returncode != 99 and not SANITIZER.search(r.stderr), r.stderr
     return r
+
+
+def tell(daemon, mirror, *args, registry="docker.io"):
+    """A containerd pulls by what `entrepot hosts` writes, and nothing past the mirror: what it would ask last refuses."""
+    shutil.rmtree(daemon.certs, ignore_errors=True)
+    daemon.certs.mkdir()
+    r = run("hosts", "--for", "containerd", "--mirror", mirror, "--registry", registry, "--write", daemon.certs, *args)
+    assert r.returncode == 0, r.stderr
+    written = daemon.certs / registry / "hosts.toml"
+    written.write_text('server = "http://127.0.0.1:9"\n' + written.read_text())
+
+
+def assert_pulls(daemon, img, registry="docker.io", **auth):
+    """The kubelet's call gives a containerd all of the image."""
+    r = daemon.pull(f"{registry}/{img.repo}:{img.tag}", **auth)
+    assert r.returncode == 0, r.stdout + r.stderr
+    for digest in img.everything():
+        assert daemon.content(digest) == img.bytes(digest)
 
 
 class Cli:

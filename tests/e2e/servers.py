@@ -310,14 +310,15 @@ class Containerd:
         return self.socket.exists() and subprocess.run(
             [self.base / "ctr", "-a", self.socket, "version"], capture_output=True).returncode == 0
 
-    def hosts(self, mirror, registries=("docker.io",)):
-        """Send these registries' pulls to the mirror only; the registry itself is a port that refuses."""
+    def hosts(self, mirror, registries=("docker.io",), headers=()):
+        """Send these registries' pulls to the mirror only, with headers; the registry itself is a port that refuses."""
         shutil.rmtree(self.certs, ignore_errors=True)
         for name in registries:
             d = self.certs / name
             d.mkdir(parents=True)
             (d / "hosts.toml").write_text(
-                f'server = "http://127.0.0.1:9"\n[host."http://{mirror}"]\ncapabilities = ["pull", "resolve"]\n')
+                f'server = "http://127.0.0.1:9"\n[host."http://{mirror}"]\ncapabilities = ["pull", "resolve"]\n'
+                f'[host."http://{mirror}".header]\n' + "".join(f'{k} = "{v}"\n' for k, v in dict(headers).items()))
 
     def ctr(self, *args, timeout=120):
         return subprocess.run([self.base / "ctr", "-a", self.socket, "-n", "test", *args], text=True,
@@ -329,6 +330,11 @@ class Containerd:
                                "-max-time", str(timeout), "-d", json.dumps(request), self.socket,
                                f"runtime.v1.ImageService/{method}"], text=True, capture_output=True,
                               timeout=timeout + 10)
+
+    def pull(self, name, **auth):
+        """A whole pull, as the kubelet asks for it; `auth` is what the pod's secret has for the registry."""
+        self.forget()
+        return self.cri("PullImage", {"image": {"image": name}, **({"auth": auth} if auth else {})})
 
     def content(self, digest):
         path = self.dir / "root/io.containerd.content.v1.content/blobs" / digest.replace(":", "/")

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 from clients import BIN, Failed, run
+from commands import assert_pulls, tell
 from servers import ENV, wait_until
 from test_private import Private
 from wire import Client
@@ -172,3 +173,28 @@ def test_clients_of_the_field_log_in_over_tls(secure, users, authority, image, t
         assert (tmp_path / "out/manifest.json").exists()
         with pytest.raises(Failed):
             skopeo("--src-creds", "jo:wrong")
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.4"])
+def test_containerd_logs_in_with_the_pod_s_secret_or_by_its_file(secure, users, authority, hub, image, daemons, version):
+    """As the kubelet asks it, over TLS; and by `[host.header]` of hosts.toml, which is for the whole node."""
+    m, alpha, daemon = secure(server={"auth": {"htpasswd": str(users)}}), image(), daemons(version)
+    url, name = f"https://localhost:{m.tls[1]}", "docker.io/library/alpha:1"
+
+    tell(daemon, url, "--ca", authority.ca)
+    for auth in ({}, {"username": "jo", "password": "wrong"}):
+        assert daemon.pull(name, **auth).returncode != 0, auth
+    assert not hub.count()
+    assert_pulls(daemon, alpha, username="jo", password="right")
+    assert_pulls(daemon, alpha, auth=base64.b64encode(b"al:right").decode())
+    for user in ("jo", "al"):
+        assert m.wait_line(event="request", user=user, object="manifest", status=200)
+
+    hosts = daemon.certs / "docker.io/hosts.toml"
+    written = hosts.read_text()
+    hosts.write_text(f'{written}[host."{url}".header]\nAuthorization = "{basic("al")["Authorization"]}"\n')
+    assert_pulls(daemon, alpha)
+    assert_pulls(daemon, alpha, username="pod", password="of another registry")
+    hosts.write_text(f'{written}[host."{url}".header]\nAuthorization = "{basic("al", "wrong")["Authorization"]}"\n')
+    assert daemon.pull(name).returncode != 0
+    assert not [w for w in ("right", "wrong", "of another registry") if w in "\n".join(m.lines)]

@@ -162,16 +162,6 @@ def local(launch, second):
     return launch(registries={name: {"url": second.url()}})
 
 
-def pull_by_cri(daemon, second, image):
-    """Has it pulled anew, and compares it."""
-    daemon.forget()
-    name = f"127.0.0.1:{second.registry.port}/{image.repo}:{image.tag}"
-    r = daemon.cri("PullImage", {"image": {"image": name}})
-    assert r.returncode == 0, r.stdout + r.stderr
-    for d in image.everything():
-        assert daemon.content(d) == image.bytes(d)
-
-
 def came_by_itself(second):
     """Whether containerd asked the registry; what the mirror asks bears another name."""
     return any(r.headers.get("user-agent", "").startswith("containerd") for r in second.select())
@@ -338,7 +328,7 @@ def test_a_pull_goes_on_whatever_the_mirror_does(daemons, nodes, door, local, se
     def pull():
         """True where the mirror gave it all."""
         second.forget()
-        pull_by_cri(daemon, second, alpha)
+        commands.assert_pulls(daemon, alpha, f"127.0.0.1:{second.registry.port}")
         return not came_by_itself(second)
 
     assert pull(), "up: through the mirror"

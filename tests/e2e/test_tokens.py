@@ -11,6 +11,7 @@ import urllib.parse
 
 import pytest
 from clients import BIN, Failed, run
+from commands import assert_pulls
 from servers import ENV, wait_until
 from test_auth import MANIFEST, RIGHT, basic
 from wire import Client
@@ -23,26 +24,41 @@ def b64(data):
 
 
 class TokenServer:
-    """Gives jo, whose password is "right", what `granted` says; everybody else nothing."""
+    """Gives jo, whose password is "right", what `granted` says; everybody else nothing.
+
+    By GET, and by POST as OAuth 2 has it, where `oauth` is not off: containerd tries that first.
+    """
 
     def __init__(self, directory):
         self.key, self.public = directory / "key.pem", directory / "public.pem"
-        self.asked, self.granted, self.lifetime = [], {"library/alpha"}, 300
+        self.asked, self.granted, self.lifetime, self.oauth = [], {"library/alpha"}, 300, True
         self.new_key()
         outer = self
 
         class Handler(http.server.BaseHTTPRequestHandler):
             def do_GET(self):
                 query = urllib.parse.parse_qs(urllib.parse.urlsplit(self.path).query)
-                outer.asked.append(query)
-                if self.headers.get("Authorization") != basic("jo")["Authorization"]:
-                    self.send_response(401)
-                    self.send_header("Content-Length", "0")
-                    self.end_headers()
+                self.answer(query, self.headers.get("Authorization") == basic("jo")["Authorization"])
+
+            def do_POST(self):
+                form = urllib.parse.parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+                if not outer.oauth:
+                    self.reply(405)
+                    return
+                self.answer(form, [form.get(k) for k in ("grant_type", "username", "password")] == [
+                    ["password"], ["jo"], ["right"]])
+
+            def answer(self, query, known):
+                outer.asked.append({**query, "method": self.command})
+                if not known:
+                    self.reply(401)
                     return
                 names = [s.split(":")[1] for scopes in query.get("scope", []) for s in scopes.split(" ")]
-                body = json.dumps({"token": outer.token(*(n for n in names if n in outer.granted))}).encode()
-                self.send_response(200)
+                token = outer.token(*(n for n in names if n in outer.granted))
+                self.reply(200, json.dumps({"token": token, "access_token": token}).encode())
+
+            def reply(self, status, body=b""):
+                self.send_response(status)
                 self.send_header("Content-Type", "application/json")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
@@ -194,3 +210,45 @@ def test_clients_of_the_field_get_a_token_and_pull(guarded, tokens, image, tmp_p
     with pytest.raises(Failed):
         run(*pulls[tool]("beta:1"), env=env)
     assert m.wait_line(event="request", user="jo", object="manifest", status=200)
+
+
+@pytest.mark.parametrize("how", ["POST", "GET"])
+@pytest.mark.parametrize("version", ["1.6", "2.4"])
+def test_containerd_gets_a_token_with_the_pod_s_secret_and_pulls(guarded, tokens, daemons, hub, image, version, how):
+    """As the kubelet asks it; containerd goes to the realm by itself."""
+    m, daemon, alpha = guarded(), daemons(version), image()
+    tokens.oauth = how == "POST"
+    daemon.hosts(m.address)
+    for auth in ({}, {"username": "jo", "password": "wrong"}, {"username": "al", "password": "right"}):
+        assert daemon.pull("docker.io/library/alpha:1", **auth).returncode != 0, auth
+    assert not hub.count(), "nobody is asked for those who may not"
+    tokens.asked.clear()
+    jo = {"username": "jo", "password": "right"}
+    assert_pulls(daemon, alpha, **jo)
+    assert tokens.asked and all(q["method"] == how and q["service"] == ["the mirror"] for q in tokens.asked)
+    assert any("repository:library/alpha:pull" in s for q in tokens.asked for s in q["scope"])
+    assert m.wait_line(event="request", user="jo", object="manifest", status=200)
+    assert daemon.pull("docker.io/library/beta:1", **jo).returncode != 0
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.4"])
+def test_the_scope_that_containerd_asks_for_names_the_registry(guarded, tokens, daemons, image, version):
+    """containerd's own name for it does not; the challenge's does."""
+    m, daemon, jo = guarded(), daemons(version), {"username": "jo", "password": "right"}
+    daemon.hosts(m.address, ("docker.io", "quay.example"))
+    assert daemon.pull("quay.example/library/alpha:1", **jo).returncode != 0, "library/alpha is docker.io's"
+    tokens.granted = {"quay.example/library/alpha"}
+    assert_pulls(daemon, image(), "quay.example", **jo)
+    assert daemon.pull("docker.io/library/alpha:1", **jo).returncode != 0
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.4"])
+def test_containerd_shows_the_token_that_its_file_has(guarded, tokens, daemons, image, version):
+    """`[host.header]` of hosts.toml: no token server is asked for it, whatever the pod's secret is."""
+    m, daemon = guarded(), daemons(version)
+    daemon.hosts(m.address, headers=tokens.bearer("library/alpha"))
+    assert_pulls(daemon, image())
+    assert_pulls(daemon, image(), username="pod", password="of another registry")
+    assert not tokens.asked
+    daemon.hosts(m.address, headers=tokens.bearer("library/beta"))
+    assert daemon.pull("docker.io/library/alpha:1").returncode != 0

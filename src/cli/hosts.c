@@ -226,15 +226,19 @@ static int buildkit_files(const struct hosts_wish *w, struct hosts_files *files)
         if (r == 0)
             r = buf_adds(&b, "]\n");
     }
+    /* Of a local address it takes for granted that it is plain. */
     for (size_t m = 0; r == 0 && m < w->mirror_count; m++) {
         const char *mirror = w->mirrors[m];
-        if (!is_plain(mirror) && !w->ca_path)
+        bool plain = is_plain(mirror);
+        r = buf_addf(&b, "\n[registry.\"%.*s\"]\n  http = %s\n", (int)host_len(mirror), location(mirror),
+                     plain ? "true" : "false");
+        if (plain || !w->ca_path)
             continue;
-        r = buf_addf(&b, "\n[registry.\"%.*s\"]\n  %s", (int)host_len(mirror), location(mirror),
-                     is_plain(mirror) ? "http = true\n" : "ca = [");
-        if (r == 0 && !is_plain(mirror))
+        if (r == 0)
+            r = buf_adds(&b, "  ca = [");
+        if (r == 0)
             r = buf_add_json(&b, w->ca_path);
-        if (r == 0 && !is_plain(mirror))
+        if (r == 0)
             r = buf_adds(&b, "]\n");
     }
     return r < 0 ? r : add_file(files, &b, "buildkitd.toml");

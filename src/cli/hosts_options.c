@@ -8,18 +8,23 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <unistd.h>
+
+#define PATHS_MAX (8 * KIB) /* a directory and a name */
 
 static const char *const local[] = {"http://127.0.0.1:5000"};
 
 void hosts_options_init(struct hosts_options *o)
 {
     /* A lost SYN is sent again after a second. */
-    *o = (struct hosts_options){.wish.dial_ms = 2 * CLOCK_SECOND, .ca_text = BUF_INIT(LIMIT_CA_FILE)};
+    *o = (struct hosts_options){
+        .wish.dial_ms = 2 * CLOCK_SECOND, .ca_path = BUF_INIT(PATHS_MAX), .ca_text = BUF_INIT(LIMIT_CA_FILE)};
 }
 
 void hosts_options_finish(struct hosts_options *o)
 {
     config_destroy(o->config);
+    buf_finish(&o->ca_path);
     buf_finish(&o->ca_text);
 }
 
@@ -86,6 +91,15 @@ static const char *read_authority(const char *file, struct buf *text)
     return text->len > 0 && strstr(text->data, "-----BEGIN CERTIFICATE-----") ? NULL : "there is no certificate in it";
 }
 
+/* The same file from every working directory: the clients that are told its path have another. Links stay links. */
+static int add_absolute(struct buf *b, const char *path)
+{
+    if (*path == '/')
+        return buf_adds(b, path);
+    AUTO_FREE char *here = getcwd(NULL, 0);
+    return here ? buf_addf(b, "%s/%s", here, path) : -errno;
+}
+
 void hosts_options_reread(struct hosts_options *o)
 {
     AUTO_BUF struct buf text = BUF_INIT(LIMIT_CA_FILE);
@@ -110,11 +124,14 @@ int hosts_options_done(struct hosts_options *o, const struct command *self)
     if (status != STATUS_OK)
         return status;
     const char *what = o->ca_file, *wrong = what ? read_authority(what, &o->ca_text) : NULL;
+    int r = what && !wrong ? add_absolute(&o->ca_path, what) : 0;
+    if (r < 0)
+        wrong = strerror(-r);
     if (wrong) {
         (void)fprintf(stderr, "entrepot %s: %s: %s\n", self->name, what, wrong);
         return STATUS_FAILED;
     }
-    w->ca_path = o->ca_file;
+    w->ca_path = o->ca_path.data;
     w->ca_text = o->ca_text.data;
     wrong = hosts_wish_check(o->client, w, &what);
     return wrong ? command_misused(self, "%s: %s", what, wrong) : STATUS_OK;

@@ -38,7 +38,7 @@ struct hosts_options {
     const char *ca_file, *config_file;
     struct hosts_wish wish;
     struct config *config; /* owns names in `registries` */
-    struct buf ca_text;
+    struct buf ca_path, ca_text;
 };
 
 void hosts_options_init(struct hosts_options *o);

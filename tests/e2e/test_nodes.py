@@ -89,14 +89,18 @@ class Door:
         self.address = "127.0.0.1:%d" % self.listener.getsockname()[1]
         threading.Thread(target=self._accept, daemon=True).start()
 
+    def greet(self, c):
+        """Whether this connection is led on."""
+        return True
+
     def _accept(self):
         while True:
             try:
                 c, _ = self.listener.accept()
             except OSError:
                 return
-                self.connections.append(c)
-            if not self.silent:
+            self.connections.append(c)
+            if not self.silent and self.greet(c):
                 try:
                     up = socket.create_connection(("127.0.0.1", self.behind))
                 except OSError:
@@ -212,9 +216,12 @@ def test_podman_and_skopeo_pull_by_what_is_written(mirror, image, kind):
 
 @pytest.mark.parametrize("tls", [False, True])
 def test_what_is_printed_is_toml_yaml_and_json(tls):
-    mirror = ["--mirror", "https://mirror.example:5443", "--ca", ROOT / "config/example-ca.pem"] if tls else []
+    authority = ROOT / "config/example-ca.pem"
+    mirror = ["--mirror", "https://mirror.example:5443", "--ca", os.path.relpath(authority)] if tls else []
     def printed(client, *args):
         return entrepot("hosts", "--for", client, *mirror, *args)
+    def is_authority(path):
+        return os.path.isabs(path) and os.path.samefile(path, authority)
     def body(text, path):
         return text.split(f"{path} <==\n", 1)[1] if "<==" in text else text
 
@@ -227,9 +234,12 @@ def test_what_is_printed_is_toml_yaml_and_json(tls):
     assert all(m.get("insecure", False) != tls for r in conf["registry"] for m in r["mirror"])
     k3s = yaml.safe_load(printed("k3s", "--registry", "_default"))
     assert list(k3s["mirrors"]) == ["*"] and ("configs" in k3s) == tls
+    assert not tls or is_authority(k3s["configs"]["mirror.example:5443"]["tls"]["ca_file"])
     assert json.loads(body(printed("docker"), "daemon.json"))["registry-mirrors"]
     buildkit = tomllib.loads(printed("buildkit", "--registry", "docker.io"))
-    assert buildkit["registry"]["docker.io"]["mirrors"] == [url.split("://")[1]]
+    name = url.split("://")[1]
+    assert buildkit["registry"]["docker.io"]["mirrors"] == [name]
+    assert buildkit["registry"][name]["http"] is not tls and (not tls or is_authority(*buildkit["registry"][name]["ca"]))
 
 
 def test_files_of_others_stay_and_that_is_said(certs):

@@ -1097,6 +1097,9 @@ class Hub:
             if not rec.path.startswith("/token"):
                 self._error(conn, rec, 401, "UNAUTHORIZED")
                 continue
+            if rec.method != "GET":     # OAuth: clients that try that come again by GET
+                self._error(conn, rec, 405, "UNSUPPORTED")
+                continue
             if self.challenge == "query" and "a" not in rec.query:
                 self.violations.append(f"the realm's own query was lost: {rec.target}")
             user = None

@@ -1,6 +1,7 @@
 """Clients of the field pull through the mirror, and what they have afterwards is compared with the upstream's bytes.
 
-Docker Engine and BuildKit are imitated by their request sequences.
+Docker Engine and BuildKit are imitated by their request sequences here, as current versions have them; test_engines.py runs
+those that can be had.
 """
 
 import threading

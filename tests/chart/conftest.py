@@ -3,6 +3,7 @@
 import os
 import pathlib
 import subprocess
+import sys
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 TOOLS = pathlib.Path(os.environ.get("ENTREPOT_TOOLS", ROOT / ".tools"))
 CHART = ROOT / "charts/entrepot"
+sys.path.append(str(ROOT / "tests/e2e"))     # for its servers and clients
 KUBERNETES = ("1.25.0", "1.34.0", "1.37.0")
 
 

@@ -153,35 +153,18 @@ def file_of(store, digest):
     return store / "blobs" / algorithm / hex_[:2] / hex_
 
 
-class Mirror:
-    """An entrepot serve process, its configuration and its log."""
+class Process:
+    """A process and its log, line by line."""
 
-    def __init__(self, directory, config, env=None, user=None, command=None):
-        self.dir = pathlib.Path(directory)
-        self.config = config
-        self.env = env or {}
-        self.user = user
-        self.command = command or binary()
+    def __init__(self):
         self.proc = None
         self.lines = []
+        self.first_line = 0
         self.changed = threading.Condition()
-        self.address = None
-        self.addresses = []
-        self.config_path = self.dir / "entrepot.yaml"
-        self.write_config()
 
-    def write_config(self, **over):
-        self.config = merge(self.config, over)
-        new = self.config_path.with_suffix(".new")      # a mirror that reads it meanwhile meets no half of it
-        new.write_text(yaml.safe_dump(self.config, sort_keys=False))
-        new.rename(self.config_path)
-
-    def spawn(self):
-        env = {**SANITIZER_ENV, **ENV, **self.env}
-        kw = {"user": self.user, "group": self.user, "extra_groups": []} if self.user is not None else {}
-        self.proc = subprocess.Popen([self.command, "serve", "--config", self.config_path], cwd=self.dir, env=env,
-                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                                     text=True, errors="replace", **kw)
+    def run(self, args, stdout=subprocess.DEVNULL, **kw):
+        self.proc = subprocess.Popen(args, stdin=subprocess.DEVNULL, stdout=stdout, stderr=subprocess.PIPE, text=True,
+                                     errors="replace", **kw)
         self.first_line = len(self.lines)
         self.reader = threading.Thread(target=self._read, args=(self.proc,), daemon=True)
         self.reader.start()
@@ -193,19 +176,6 @@ class Mirror:
                 self.changed.notify_all()
         with self.changed:
             self.changed.notify_all()
-
-    def start(self, timeout=60):
-        self.spawn()
-        ready = self.wait_line(event="ready", since=self.first_line, timeout=timeout)
-        with self.changed:
-            self.addresses = [ln.get("listen") for ln in self.lines[self.first_line:] if ln.get("event") == "ready"]
-        self.address = ready.get("listen")
-        return self
-
-    @property
-    def host_port(self):
-        host, _, port = self.address.rpartition(":")
-        return host.strip("[]"), int(port)
 
     def find(self, since=0, **want):
         """Log lines since that number, or of that client, that have these fields."""
@@ -245,7 +215,7 @@ class Mirror:
         except subprocess.TimeoutExpired:
             self.proc.kill()
             self.proc.wait()
-            raise AssertionError(f"the mirror did not end in {timeout} s\n" + "\n".join(self.lines[-40:])) from None
+            raise AssertionError(f"it did not end in {timeout} s\n" + "\n".join(self.lines[-40:])) from None
         self.reader.join(10)
         return self.proc.returncode
 
@@ -266,14 +236,54 @@ class Mirror:
         self.proc = None
         self.check_sanitizers()
 
-    def restart(self):
-        self.stop()
-        return self.start()
-
     def check_sanitizers(self):
         for i, line in enumerate(self.lines):
             if SANITIZER.search(line):
                 raise AssertionError("\n".join(self.lines[max(0, i - 2):i + 60]))
+
+
+class Mirror(Process):
+    """An entrepot serve process, its configuration and its log."""
+
+    def __init__(self, directory, config, env=None, user=None, command=None):
+        super().__init__()
+        self.dir = pathlib.Path(directory)
+        self.config = config
+        self.env = env or {}
+        self.user = user
+        self.command = command or binary()
+        self.address = None
+        self.addresses = []
+        self.config_path = self.dir / "entrepot.yaml"
+        self.write_config()
+
+    def write_config(self, **over):
+        self.config = merge(self.config, over)
+        new = self.config_path.with_suffix(".new")      # a mirror that reads it meanwhile meets no half of it
+        new.write_text(yaml.safe_dump(self.config, sort_keys=False))
+        new.rename(self.config_path)
+
+    def spawn(self):
+        kw = {"user": self.user, "group": self.user, "extra_groups": []} if self.user is not None else {}
+        self.run([self.command, "serve", "--config", self.config_path], cwd=self.dir,
+                 env={**SANITIZER_ENV, **ENV, **self.env}, **kw)
+
+    def start(self, timeout=60):
+        self.spawn()
+        ready = self.wait_line(event="ready", since=self.first_line, timeout=timeout)
+        with self.changed:
+            self.addresses = [ln.get("listen") for ln in self.lines[self.first_line:] if ln.get("event") == "ready"]
+        self.address = ready.get("listen")
+        return self
+
+    @property
+    def host_port(self):
+        host, _, port = self.address.rpartition(":")
+        return host.strip("[]"), int(port)
+
+    def restart(self):
+        self.stop()
+        return self.start()
 
 
 class Containerd:

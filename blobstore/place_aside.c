@@ -112,7 +112,7 @@ int place_set_index_aside(const struct place *p, int64_t now_ms)
 
 int place_empty_quarantine(const struct place *p, bool remove, uint64_t *ret_files, uint64_t *ret_bytes)
 {
-    struct held held;
+    struct held held = {0};
     int r = look_into_quarantine(p, remove, &held);
     if (r < 0)
         return r;

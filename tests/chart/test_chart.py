@@ -3,12 +3,13 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 
 import pytest
 import yaml
-from conftest import CHART, KUBERNETES, TOOLS, Refused, binary, helm
+from conftest import CHART, KUBERNETES, TOOLS, Refused, Rendered, binary, helm
 
 ADMIN = {"admin": {"tokenSecret": {"name": "admin-token"}}}
 TLS = {"tls": {"enabled": True, "secretName": "the-certificate"}}
@@ -36,6 +37,7 @@ EVERYTHING = {
     "extraVolumes": [{"name": "more", "emptyDir": {}}], "extraVolumeMounts": [{"name": "more", "mountPath": "/more"}],
     "nodeSelector": {"disk": "ssd"}, "tolerations": [{"operator": "Exists"}], "affinity": {"nodeAffinity": {}},
     "priorityClassName": "system-cluster-critical", "podAnnotations": {"c": "d"}, "podLabels": {"e": "f"},
+    "serviceAccountName": "mirror",
 }
 CERT_MANAGER = {"tls": {"enabled": True, "certManager": {
     "enabled": True, "issuerRef": {"name": "ca", "kind": "ClusterIssuer"}, "dnsNames": ["mirror.example"],
@@ -52,7 +54,10 @@ VALUES = {
     "admin": ADMIN,
     "bare": {"networkPolicy": {"enabled": False}, "podDisruptionBudget": {"enabled": False}, "replicas": 2},
     "own-spread": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
-    "load-balancer": {"service": {"type": "LoadBalancer", "loadBalancerClass": "x", "loadBalancerSourceRanges": ["10.0.0.0/8"]}},
+    "load-balancer": {"service": {"type": "LoadBalancer", "loadBalancerClass": "x", "loadBalancerSourceRanges": ["10.0.0.0/8"],
+                                  "externalTrafficPolicy": "Local"}},
+    "account-in-a-file": {"replicas": 2, "registries": {"docker.io": {"credentials": "/vault/secrets/docker.json"}},
+                          "podAnnotations": {"vault.hashicorp.com/agent-inject": "true"}},
     "image-by-digest": {"image": {"digest": "sha256:" + "0" * 64}},
     "ipv6": {"addresses": ["[::]"]},
     "nodes-crio": {"nodes": {**NODES_TLS, "caSecret": "", "caConfigMap": "ca"}},
@@ -147,29 +152,83 @@ def test_rules_and_dashboard_are_those_that_are_tested_by_themselves(render):
 # --- what is wrong is said ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("values, says", [
-    ({"replica": 2}, "replica"),
-    ({"replicas": "2"}, "replicas"),
-    ({"replicas": 0}, "replicas"),
-    ({"image": {"digest": "latest"}}, "digest"),
-    ({"service": {"type": "ExternalName"}}, "type"),
-    ({"store": {"maxSize": "much"}}, "maxSize"),
-    ({"nodes": {"client": "docker"}}, "client"),
-    ({"nodes": {"mirrors": ["mirror:5000"]}}, "mirrors"),
-    ({"registries": {"docker.io": {"credentials": "/etc/x"}}}, "docker.io"),
-    ({"seeds": {"base": {"pin": True}}}, "images"),
+    # by the schema: the place, and what is wanted there
+    ({"replica": 2}, "additional properties 'replica' not allowed"),
+    ({"replicas": "2"}, "'/replicas': got string, want integer"),
+    ({"replicas": 0}, "'/replicas': minimum: got 0, want 1"),
+    ({"image": {"repo": "x"}}, "'/image': additional properties 'repo'"),
+    ({"image": {"digest": "latest"}}, "'/image/digest': 'latest' does not match"),
+    ({"image": {"pullPolicy": "always"}}, "'/image/pullPolicy': value must be one of 'Always', 'IfNotPresent', 'Never'"),
+    ({"imagePullSecrets": [{"name": "pull"}]}, "'/imagePullSecrets/0': got object, want string"),
+    ({"fullnameOverride": "Mirror"}, "'/fullnameOverride'"),
+    ({"registries": []}, "'/registries': got array, want object"),
+    ({"registries": {"docker.io": {"urls": "x"}}}, "'/registries/docker.io': additional properties 'urls'"),
+    ({"registries": {"docker.io": {"secret": {"name": "x"}}}}, "'/registries/docker.io/secret': got object, want string"),
+    ({"registries": {"docker.io": {"credentials": "user:password"}}}, "'/registries/docker.io/credentials'"),
+    ({"registries": {"docker.io": {"sources": [{"prefixes": "x"}]}}}, "'/registries/docker.io/sources/0': additional properties"),
+    ({"config": {"tagz": {}}}, "'/config': additional properties 'tagz'"),
+    ({"store": {"size": "100GB"}}, "'/store/size': '100GB' does not match"),
+    ({"store": {"maxSize": "much"}}, "'/store/maxSize'"),
+    ({"addresses": ["::"]}, "'/addresses/0'"),
+    ({"tls": {"enabled": "yes"}}, "'/tls/enabled': got string, want boolean"),
+    ({"service": {"type": "ExternalName"}}, "'/service/type': value must be one of 'ClusterIP', 'NodePort', 'LoadBalancer'"),
+    ({"service": {"annotations": {"a": 1}}}, "'/service/annotations/a': got number, want string"),
+    ({"hostPort": 99999}, "'/hostPort': maximum"),
+    ({"nodes": {"client": "docker"}}, "'/nodes/client': value must be one of 'containerd', 'crio'"),
+    ({"nodes": {"mirrors": ["mirror:5000"]}}, "'/nodes/mirrors/0': 'mirror:5000' does not match"),
+    ({"nodes": {"dialTimeout": 2}}, "'/nodes/dialTimeout': got number, want string"),
+    ({"seeds": {"base": {"pin": True}}}, "'/seeds/base': missing property 'images'"),
+    ({"backup": {"schedule": "daily"}}, "'/backup/schedule'"),
+    ({"networkPolicy": {"upstreamPorts": ["443"]}}, "'/networkPolicy/upstreamPorts/0': got string, want integer"),
+    ({"podDisruptionBudget": {"maxUnavailable": "some"}}, "'/podDisruptionBudget/maxUnavailable'"),
+    ({"resources": {"limit": {}}}, "'/resources': additional properties 'limit'"),
+    ({"podAnnotations": {"a": 1}}, "'/podAnnotations/a': got number, want string"),
+    ({"extraVolumeMounts": [{"name": "x"}]}, "'/extraVolumeMounts/0': missing property 'mountPath'"),
+    # by the templates
     ({"http": {"enabled": False}}, "must answer somewhere"),
     ({"tls": {"enabled": True}}, "needs tls.secretName"),
+    ({"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "ca"}}}}, "tls.certManager.enabled needs tls.enabled"),
     ({"tls": {"enabled": True, "certManager": {"enabled": True}}}, "issuerRef.name"),
     ({"seeds": {"base": {"images": "alpine"}}}, "need admin.tokenSecret.name"),
+    ({**ADMIN, "seeds": {"Base": {"images": "alpine"}}}, "seeds.Base: a name has small letters"),
+    ({**ADMIN, "fullnameOverride": "m" * 40, "seeds": {"n" * 20: {"images": "a", "schedule": "@daily"}}}, "and may have 52"),
     ({"backup": {"enabled": True}}, "needs admin.tokenSecret.name"),
     ({**ADMIN, "backup": {"enabled": True}}, "existingClaim"),
     ({"ingress": {"enabled": True}}, "ingress.host"),
+    ({"service": {"nodePort": 30500}}, "service.nodePort needs service.type NodePort or LoadBalancer"),
+    ({"service": {"type": "NodePort", "loadBalancerClass": "x"}}, "service.loadBalancerClass needs service.type LoadBalancer"),
     ({**TLS, "http": {"enabled": False}, "nodes": {"enabled": True}}, "nodes.mirrors"),
+    ({"nodes": {"caSecret": "a", "caConfigMap": "b"}}, "nodes.caSecret and nodes.caConfigMap: one of them"),
+    ({"registries": {"docker.io": True}}, "registries.docker.io is true"),
+    ({"registries": {"docker.io": {"secret": "a", "credentials": "/b"}}}, "registries.docker.io: secret or credentials, not both"),
+    ({"registries": {"docker.io": {"secret": "a", "sources": [{"name": "hub"}]}}}, "registries.docker.io: where there are sources"),
+    ({"config": {"server": {"tls": {"listen": "0.0.0.0:443"}}}}, "config.server.tls.listen is what the chart says"),
+    ({"config": {"store": {"path": "/x"}}}, "config.store.path is what the chart says"),
+    ({"config": {"registries": {"docker.io": {}}}}, "config.registries is what the chart says"),
     ({"config": {"upstream": {"proxy": "http://jo:secret@proxy:3128"}}}, "extraEnv"),
+    ({"podLabels": {"app.kubernetes.io/name": "x"}}, "podLabels.app.kubernetes.io/name: pods are found by it"),
 ])
 def test_values_that_are_wrong_are_refused_with_a_reason(render, values, says):
     with pytest.raises(Refused, match=re.escape(says)):
         render(values)
+
+
+def test_all_that_the_templates_refuse_is_said_at_once(render):
+    with pytest.raises(Refused) as e:
+        render({"http": {"enabled": False}, "ingress": {"enabled": True}, "backup": {"enabled": True}})
+    for says in ("must answer somewhere", "ingress.host", "tokenSecret", "existingClaim"):
+        assert says in str(e.value)
+
+
+def test_the_schema_knows_the_keys_of_the_configuration():
+    """And no others: by the reference of the program."""
+    keys = re.findall(r"(?m)^###? `([^`]+)`$", subprocess.run([binary(), "reference"], capture_output=True, text=True, check=True).stdout)
+    schema = json.loads((CHART / "values.schema.json").read_text())["properties"]
+    assert set(schema["config"]["properties"]) == {k for k in keys if "." not in k and "[" not in k}
+    registry = schema["registries"]["additionalProperties"]["properties"]
+    source = registry["sources"]["items"]["properties"]
+    assert set(registry) - {"secret"} == {m.group(1) for k in keys if (m := re.fullmatch(r"registries\.NAME\.(\w+)", k))}
+    assert set(source) - {"secret"} == {m.group(1) for k in keys if (m := re.fullmatch(r"registries\.NAME\.sources\[\]\.(\w+)", k))}
 
 
 # --- the configuration ----------------------------------------------------------------------------------------------
@@ -238,6 +297,43 @@ def test_a_changed_configuration_rolls_the_pods(render):
     assert stamp({}) == stamp({}) != stamp({"config": {"tags": {"ttl": "1m"}}})
 
 
+# --- upgrades -------------------------------------------------------------------------------------------------------
+
+def release_of_another_version(tmp_path):
+    """What `helm template` makes of all values with a chart that differs in its own version alone."""
+    chart = shutil.copytree(CHART, tmp_path / "entrepot")
+    file = chart / "Chart.yaml"
+    file.write_text(re.sub(r"(?m)^version: .*$", "version: 9.9.9", file.read_text()))
+    r = helm("template", "r", chart, "-n", "ns", "--kube-version", "1.34.0", "-f", "-", stdin=yaml.safe_dump(EVERYTHING))
+    assert r.returncode == 0, r.stderr
+    return Rendered(o for o in yaml.safe_load_all(r.stdout) if o)
+
+
+def test_a_new_version_of_the_chart_restarts_nothing_by_itself(render, tmp_path):
+    old, new = render(EVERYTHING), release_of_another_version(tmp_path)
+    assert "9.9.9" in new.one("StatefulSet")["metadata"]["labels"]["helm.sh/chart"]
+    for kind in ("StatefulSet", "DaemonSet"):
+        assert old.one(kind)["spec"] == new.one(kind)["spec"]
+
+
+def test_what_kubernetes_does_not_change_is_the_same_whatever_the_values(objects, render):
+    """A StatefulSet's selector, claims and so on: an upgrade that changed them would be refused."""
+    def fixed(o):
+        spec = o.one("StatefulSet")["spec"]
+        name = o.one("StatefulSet")["metadata"]["name"]
+        return [spec["serviceName"].replace(name, ""), spec["podManagementPolicy"], spec["selector"], spec["volumeClaimTemplates"]]
+    assert fixed(objects) == fixed(render())
+    for d in objects.of("DaemonSet"):
+        assert d["spec"]["selector"] == render({"nodes": {"enabled": True}}).one("DaemonSet")["spec"]["selector"]
+
+
+@pytest.mark.parametrize("values", [
+    {"service": {"type": "NodePort", "nodePort": 30500}}, {"metrics": {"prometheusRule": {"enabled": True}, "dashboard": {"enabled": True}}},
+    {"networkPolicy": {"enabled": False}}, {"nodes": {"enabled": True}}, {"ingress": {"enabled": True, "host": "a.example"}}])
+def test_what_does_not_concern_the_pods_does_not_restart_them(render, values):
+    assert render(values).one("StatefulSet") == render().one("StatefulSet")
+
+
 # --- secrets --------------------------------------------------------------------------------------------------------
 
 def test_secrets_are_referred_to_and_never_there(objects):
@@ -281,7 +377,7 @@ def test_pods_are_restricted_but_for_the_nodes(objects):
 
 
 def test_all_is_denied_but_what_is_needed(render):
-    policy = render(EVERYTHING).one("NetworkPolicy")["spec"]
+    policy = render(EVERYTHING).one("NetworkPolicy", "r-entrepot")["spec"]
     assert policy["policyTypes"] == ["Ingress", "Egress"]
     by_port = {p["port"]: r.get("from", r.get("to")) for kind in ("ingress", "egress") for r in policy[kind]
                for p in r["ports"]}
@@ -289,7 +385,70 @@ def test_all_is_denied_but_what_is_needed(render):
     assert by_port["admin"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "job"
     assert by_port["ops"] == [{"namespaceSelector": {}}]
     assert {53, 443, 3128, 5000} <= set(by_port)
-    assert "admin" not in json.dumps(render().one("NetworkPolicy"))
+    assert "admin" not in json.dumps(render().one("NetworkPolicy", "r-entrepot"))
+    dns, = (r for r in policy["egress"] if {"port": 53, "protocol": "UDP"} in r["ports"])
+    assert "to" not in dns, "a cache of DNS on the node is no pod that a selector finds"
+    jobs = render(EVERYTHING).one("NetworkPolicy", "r-entrepot-jobs")["spec"]
+    assert jobs["policyTypes"] == ["Ingress", "Egress"] and "ingress" not in jobs
+    assert jobs["egress"][1]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "mirror"
+
+
+def test_https_is_insisted_on_where_the_ingress_has_a_certificate(render):
+    """Strict-Transport-Security: by the annotations of the controller that has some, and by the mirror itself."""
+    def said(ingress):
+        o = render({"ingress": {"enabled": True, "host": "mirror.example", **ingress}})
+        annotations = o.one("Ingress")["metadata"]["annotations"]
+        config, = o.configs().values()
+        assert not [a for a in annotations if a.startswith("nginx.ingress.kubernetes.io/hsts")], "there are none of that name"
+        return annotations.get("nginx.org/hsts-max-age"), yaml.safe_load(config)["server"].get("tls", {}).get("hsts")
+    assert said({"tlsSecretName": "front"}) == ("31536000", "31536000s")
+    assert said({"tlsSecretName": "front", "hstsMaxAge": 60}) == ("60", "60s")
+    assert said({"tlsSecretName": "front", "hstsMaxAge": 0}) == (None, None)
+    assert said({}) == (None, None)
+
+
+def test_an_annotation_of_the_values_goes_before_that_of_the_chart(render):
+    o = render({"ingress": {"enabled": True, "host": "mirror.example",
+                            "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "60", "x.example/y": "z"}}})
+    annotations = o.one("Ingress")["metadata"]["annotations"]
+    assert annotations["nginx.ingress.kubernetes.io/proxy-read-timeout"] == "60" and annotations["x.example/y"] == "z"
+    assert annotations["nginx.ingress.kubernetes.io/proxy-buffering"] == "off"
+
+
+def test_a_budget_of_disruptions_is_there_for_two_and_not_for_one(render):
+    assert not render().of("PodDisruptionBudget"), "a node with the only replica could never be drained"
+    assert render({"replicas": 2}).one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+
+
+def test_replicas_are_spread_over_nodes(render):
+    def spread(values):
+        return render(values).one("StatefulSet")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    constraint, = spread({"replicas": 2})
+    assert constraint["topologyKey"] == "kubernetes.io/hostname" and constraint["whenUnsatisfiable"] == "DoNotSchedule"
+    labels = render({"replicas": 2}).one("StatefulSet")["spec"]["template"]["metadata"]["labels"]
+    assert constraint["labelSelector"]["matchLabels"].items() <= labels.items()
+    assert spread(VALUES["own-spread"]) == VALUES["own-spread"]["topologySpreadConstraints"]
+
+
+def test_what_is_said_of_pods_is_there(render):
+    template = render(EVERYTHING).one("StatefulSet")["spec"]["template"]
+    pod = template["spec"]
+    for key in ("nodeSelector", "tolerations", "affinity", "priorityClassName", "serviceAccountName"):
+        assert pod[key] == EVERYTHING[key], key
+    assert pod["imagePullSecrets"] == [{"name": "pull"}]
+    assert template["metadata"]["labels"]["e"] == "f" and template["metadata"]["annotations"]["c"] == "d"
+    container, = pod["containers"]
+    assert EVERYTHING["extraEnv"][0] in container["env"]
+    assert EVERYTHING["extraVolumeMounts"][0] in container["volumeMounts"] and EVERYTHING["extraVolumes"][0] in pod["volumes"]
+    assert {p["name"]: p.get("hostPort") for p in container["ports"]}["http"] == 5000
+
+
+def test_each_probe_asks_what_it_is_for(render):
+    container, = render().one("StatefulSet")["spec"]["template"]["spec"]["containers"]
+    for probe, path in (("startupProbe", "/startupz"), ("livenessProbe", "/livez"), ("readinessProbe", "/readyz")):
+        assert container[probe]["httpGet"] == {"path": path, "port": "ops"}
+    start = container["startupProbe"]
+    assert start["periodSeconds"] * start["failureThreshold"] >= 300, "a store that was not stopped in order is looked through"
 
 
 def test_services_lead_to_the_mirrors_only(objects):
@@ -323,6 +482,13 @@ def test_the_program_understands_what_nodes_are_told(render, values, tmp_path):
     assert r.returncode == 0, r.stderr
 
 
+@pytest.mark.parametrize("values, path", [
+    ({}, "/etc/containerd/certs.d"), ({"client": "crio"}, "/etc/containers"), ({"directory": "/var/lib/rancher/k3s/x"}, "/var/lib/rancher/k3s/x")])
+def test_nodes_write_where_their_client_reads(render, values, path):
+    o = render({"nodes": {"enabled": True, **values}})
+    assert o.one("DaemonSet")["spec"]["template"]["spec"]["volumes"][0]["hostPath"]["path"] == path
+
+
 def test_the_test_of_the_release_asks_the_mirror(render):
     pod = render().one("Pod")
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
@@ -353,3 +519,22 @@ def test_the_readme_says_what_the_values_say():
     assert text == readme.readme(text), "tests/chart/readme.py --write"
     said = {path[0] for path, _ in readme.comments((CHART / "values.yaml").read_text().splitlines())}
     assert len(said) > 20
+
+
+def test_every_value_is_in_the_readme():
+    """Itself, or the map that it is in; but for what every chart has under that name."""
+    import readme
+    text = (CHART / "values.yaml").read_text()
+    said = {tuple(path) for path, _ in readme.comments(text.splitlines())}
+    usual = {"resources", "podSecurityContext", "nodeSelector", "tolerations", "affinity", "priorityClassName", "podAnnotations", "podLabels",
+             "extraVolumeMounts", "annotations", "labels", "interval"}
+
+    def leaves(value, path=()):
+        if isinstance(value, dict) and value and path[-1:] not in {(k,) for k in usual}:
+            for k, v in value.items():
+                yield from leaves(v, (*path, k))
+        else:
+            yield path
+    missing = [".".join(p) for p in leaves(yaml.safe_load(text))
+               if p[-1] not in usual and not any(p[:n] in said for n in range(1, len(p) + 1))]
+    assert not missing

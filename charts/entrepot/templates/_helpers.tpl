@@ -12,6 +12,12 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{/* What has immutable or restarting labels (selectors, pods) bears these alone: they do not change with the chart's version. */}}
+{{- define "entrepot.component" -}}
+{{ include "entrepot.selector" (index . 0) }}
+app.kubernetes.io/component: {{ index . 1 }}
+{{- end -}}
+
 {{- define "entrepot.labels" -}}
 {{ include "entrepot.selector" . }}
 app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
@@ -54,6 +60,17 @@ capabilities:
   drop: [ALL]
 {{- end -}}
 
+{{/* Of what asks the mirror and does nothing itself */}}
+{{- define "entrepot.smallResources" -}}
+requests: {cpu: 10m, memory: 32Mi}
+limits: {memory: 256Mi}
+{{- end -}}
+
+{{/* Where the nodes' client has its files */}}
+{{- define "entrepot.nodesDirectory" -}}
+{{- default (ternary "/etc/containers" "/etc/containerd/certs.d" (eq .Values.nodes.client "crio")) .Values.nodes.directory -}}
+{{- end -}}
+
 {{/* One replica's host name: (list $ ordinal) */}}
 {{- define "entrepot.replicaHost" -}}
 {{- $ := index . 0 -}}
@@ -81,6 +98,14 @@ capabilities:
 {{- $out := omit . "secret" -}}
 {{- with .secret }}{{ $_ := set $out "credentials" (printf "/etc/entrepot/accounts/%s/.dockerconfigjson" .) }}{{ end -}}
 {{- toYaml $out -}}
+{{- end -}}
+
+{{/* The configurations of all replicas, as the data of the ConfigMap: one file a replica, named like its pod */}}
+{{- define "entrepot.configs" -}}
+{{- range $i := until (int .Values.replicas) }}
+{{ include "entrepot.fullname" $ }}-{{ $i }}.yaml: |
+  {{- include "entrepot.config" (list $ $i) | nindent 2 }}
+{{- end }}
 {{- end -}}
 
 {{/* The configuration of one replica: (list $ ordinal). Its siblings are the other ones. */}}
@@ -132,6 +157,9 @@ capabilities:
 {{- if $.Values.tls.enabled -}}
 {{- $_ := set $server "tls" (dict "listen" $https "certificate" "/etc/entrepot/tls/tls.crt" "key" "/etc/entrepot/tls/tls.key") -}}
 {{- end -}}
+{{- if and $.Values.ingress.enabled $.Values.ingress.tlsSecretName $.Values.ingress.hstsMaxAge -}}
+{{- $_ := set $server "tls" (merge (dict "hsts" (printf "%ds" (int64 $.Values.ingress.hstsMaxAge))) (default dict $server.tls)) -}}
+{{- end -}}
 {{- $config := dict "version" 1 "server" $server "ops" (dict "listen" $ops) "log" (dict "format" "json") "store" (dict "path" "/var/lib/entrepot" "max_size" $.Values.store.maxSize) "registries" $registries -}}
 {{- if include "entrepot.adminListens" $ -}}
 {{- $_ := set $config "admin" (dict "listen" $admin "token_file" (printf "/etc/entrepot/admin/%s" $.Values.admin.tokenSecret.key)) -}}
@@ -147,9 +175,7 @@ capabilities:
      (dict "root" $ "ordinal" number "command" text "args" list "volumes" list "mounts" list) */}}
 {{- define "entrepot.jobPod" -}}
 metadata:
-  labels:
-    {{- include "entrepot.labels" .root | nindent 4 }}
-    app.kubernetes.io/component: job
+  labels: {{- include "entrepot.component" (list .root "job") | nindent 4 }}
 spec:
   restartPolicy: OnFailure
   automountServiceAccountToken: false
@@ -166,9 +192,7 @@ spec:
         - --token-file=/etc/entrepot/admin/{{ .root.Values.admin.tokenSecret.key }}
         {{- toYaml .args | nindent 8 }}
       securityContext: {{- include "entrepot.containerSecurity" . | nindent 8 }}
-      resources:
-        requests: {cpu: 10m, memory: 32Mi}
-        limits: {memory: 256Mi}
+      resources: {{- include "entrepot.smallResources" . | nindent 8 }}
       volumeMounts:
         - {name: admin-token, mountPath: /etc/entrepot/admin, readOnly: true}
         {{- with .mounts }}{{ toYaml . | nindent 8 }}{{ end }}

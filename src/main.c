@@ -202,7 +202,8 @@ static const struct command commands[] = {
     {"check-config", "[FILE]", "say what is wrong with a configuration",
      "Reads a configuration, from standard input where no FILE is named, and says all that is wrong with it, each "
      "with\n"
-     "line and column. Files that it names must be there, but for credentials, which may come later.\n",
+     "line and column. A `ca_file` must be there. Certificates, users, keys and tokens of the server are read when it\n"
+     "starts, and credentials, which may come later, whenever they change.\n",
      check_config_command},
     {"hosts", "--for CLIENT [OPTION]...", "print or write what a client must be told of the mirror",
      "Prints the files that make containerd, crio, docker, podman, k3s (also RKE2) or buildkit pull through the "

@@ -1,5 +1,6 @@
 #include "serve.h"
 
+#include "accounts.h"
 #include "admin/admin.h"
 #include "backup/backup.h"
 #include "base/buf.h"
@@ -23,6 +24,9 @@
 #include <string.h>
 #include <sys/resource.h>
 
+/* How often the files with accounts are looked at. */
+#define ACCOUNTS_EVERY_S 5
+
 /*
  *   start: configuration → ops → store → upstream → mirror → admin API → server
  *   stop:  admin API → server (drains) → upstream's jobs → mirror → upstream → store → ops
@@ -40,6 +44,7 @@ struct service {
     struct server *server;
     /* What each floor refers to. The server keeps that of the start; a reload gives the others a new one. */
     struct config *of_server, *of_upstream, *of_mirror, *of_admin;
+    uint64_t accounts; /* what the files with accounts looked like when they were read */
 };
 
 /* ------------------------------------------------------------------ configuration */
@@ -98,6 +103,7 @@ static bool reload(struct service *s)
         return false;
     }
     log_restart_keys(s, config);
+    s->accounts = accounts_look(config);
     /* The upstream first, which then knows every registry that the mirror may ask it for. */
     r = upstream_reload(s->upstream, config, &errors);
     log_lines(LOG_WARN, "credentials", &errors);
@@ -118,6 +124,25 @@ static bool reload(struct service *s)
     configure_log(config); /* whoever wants to hear of reloads from now on hears of this one */
     log_event(LOG_INFO, "reload", LOG_S("result", "done"));
     return true;
+}
+
+/* Accounts that have changed on the disk are read by themselves: nobody signals when a Secret is mounted anew. The
+ * configuration is that which is in force. What failed with the old ones is asked for again. */
+static void look_at_accounts(struct service *s)
+{
+    uint64_t now = accounts_look(s->of_upstream);
+    if (now == s->accounts)
+        return;
+    s->accounts = now; /* before they are read: what changes meanwhile is seen the next time */
+    AUTO_BUF struct buf errors = BUF_INIT(MIB);
+    int r = upstream_reload(s->upstream, s->of_upstream, &errors);
+    log_lines(LOG_WARN, "credentials", &errors);
+    if (r == 0)
+        r = mirror_reload(s->mirror, s->of_mirror);
+    if (r < 0)
+        log_event(LOG_ERROR, "credentials", LOG_S("error", strerror(-r)));
+    else
+        log_event(LOG_NOTICE, "credentials", LOG_S("result", "have changed, and were read again"));
 }
 
 /* A changed configuration is somebody's doing, as what the admin API does is. */
@@ -205,6 +230,7 @@ static int start_floors(struct service *s)
     if (r < 0)
         return r;
     buf_reset(&errors);
+    s->accounts = accounts_look(config);
     r = upstream_start(config, &errors, &s->upstream);
     log_lines(LOG_WARN, "credentials", &errors);
     if (r < 0)
@@ -251,8 +277,11 @@ static void run(struct service *s, const sigset_t *signals)
 {
     for (;;) {
         siginfo_t info;
-        int sig = sigwaitinfo(signals, &info);
-        if (sig == SIGHUP) {
+        const struct timespec while_quiet = {.tv_sec = ACCOUNTS_EVERY_S};
+        int sig = sigtimedwait(signals, &info, &while_quiet);
+        if (sig < 0) {
+            look_at_accounts(s);
+        } else if (sig == SIGHUP) {
             audit_reload(s, &info, reload(s));
         } else if (sig == SIGTERM || sig == SIGINT) {
             log_event(LOG_INFO, "stopping", LOG_S("signal", sig == SIGTERM ? "SIGTERM" : "SIGINT"));

@@ -629,8 +629,9 @@ static const struct schema_item registry_items[] = {
             "repositories of the default registry whose first part it is."},
     {"credentials", SCHEMA_TEXT, REGISTRY_AT(credentials), .derived = "anonymous",
      .doc =
-         "A file in the format of Docker's `config.json` (`auths`), such as a mounted pull secret. Read at start and "
-         "again on SIGHUP; while it cannot be read the registry is asked anonymously, and the log says so."},
+         "A file in the format of Docker's `config.json` (`auths`), such as a mounted pull secret. Read at start, on "
+         "SIGHUP, and within seconds when it has changed; while it cannot be read the registry is asked anonymously, "
+         "and the log says so."},
     {"ca_file", SCHEMA_TEXT, REGISTRY_AT(ca_file), .check = check_ca_file, .derive = derive_ca_file,
      .derived = "`upstream.ca_file`", .doc = CA_FILE_DOC},
     {"proxy", SCHEMA_TEXT, REGISTRY_AT(proxy), .check = address_check_proxy, .derive = derive_proxy,

@@ -429,6 +429,31 @@ def test_credentials_that_changed_are_used_after_sighup(launch, hub, image, tmp_
     assert "jo" in {r.user for r in hub.token_requests()}
 
 
+def test_credentials_that_changed_are_used_by_themselves(launch, hub, image, tmp_path):
+    """As a Secret that is mounted anew changes them: a link is swapped, and nobody sends a signal."""
+    hub.accounts["jo"] = "second"
+    hub.private.add("library/alpha")
+    link = tmp_path / "..data"
+
+    def mount(password):
+        version = tmp_path / password
+        version.mkdir()
+        (version / "auth.json").write_text(json.dumps({"auths": {"docker.io": {"auth": base64.b64encode(f"jo:{password}".encode()).decode()}}}))
+        (tmp_path / "..new").symlink_to(version)
+        (tmp_path / "..new").rename(link)
+
+    m = launch(registries={"docker.io": {"credentials": str(link / "auth.json"), "open": ["library/*"]}}, server={"answer_timeout": "1s"})
+    client = Client(m.host_port)
+    target = f"/v2/library/alpha/manifests/{image().digest}"
+    assert client.get(target).status >= 400, "there is no file yet"
+    mount("first")
+    m.wait_line(event="credentials", result=lambda said: said and said.startswith("have changed"))
+    assert client.get(target).status >= 400
+    mount("second")
+    wait_until(lambda: client.get(target).status == 200, "the new password is used")
+    assert not m.find(event="reload"), "the configuration was not read again"
+
+
 def test_a_flight_survives_a_reload(launch, hub, second, blob):
     m = launch(upstream={"stall_timeout": "60s"})
     data, d, target = blob

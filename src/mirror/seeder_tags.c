@@ -26,14 +26,14 @@ static void match(void *arg, const char *tag)
     m->count += m->names[m->count] != NULL;
 }
 
-void seeder_match(struct seeder *s, const struct image_name *repository, const char *text, struct seeder_matches *m,
-                  struct seeder_result *result)
+void seeder_match(struct seeder *s, const struct image_name *repository, const char *pattern,
+                  struct seeder_matches *matches, struct seeder_result *result)
 {
-    AUTO(auto_tag_pattern_destroy) struct tag_pattern *pattern = NULL;
+    AUTO(auto_tag_pattern_destroy) struct tag_pattern *parsed = NULL;
     AUTO(auto_document_unref) struct document *d = NULL;
     AUTO(auto_listing_destroy) struct listing *tags = NULL;
     const char *wrong = "no memory";
-    int r = tag_pattern_create(text, &pattern, &wrong);
+    int r = tag_pattern_create(pattern, &parsed, &wrong);
     if (r < 0) {
         *result = (struct seeder_result){.error = r};
         (void)snprintf(result->cause, sizeof(result->cause), "the pattern %s", wrong);
@@ -48,14 +48,14 @@ void seeder_match(struct seeder *s, const struct image_name *repository, const c
     result->error = r;
     if (r < 0)
         return;
-    listing_each_tag(tags, match, &(struct matching){.repository = repository, .pattern = pattern, .matches = m});
-    if (m->all == 0)
+    listing_each_tag(tags, match, &(struct matching){.repository = repository, .pattern = parsed, .matches = matches});
+    if (matches->all == 0)
         (void)snprintf(result->cause, sizeof(result->cause), "no tag matches");
-    else if (m->all > m->count)
-        (void)snprintf(result->cause, sizeof(result->cause), "%zu tags match: the first %zu are taken", m->all,
-                       m->count);
+    else if (matches->all > matches->count)
+        (void)snprintf(result->cause, sizeof(result->cause), "%zu tags match: the first %zu are taken", matches->all,
+                       matches->count);
     else
-        (void)snprintf(result->cause, sizeof(result->cause), "%zu tags match", m->all);
+        (void)snprintf(result->cause, sizeof(result->cause), "%zu tags match", matches->all);
 }
 
 static bool has_image(const struct seed *seed, const char *image)
@@ -95,16 +95,16 @@ static int add(struct seeder *s, struct seed *seed, size_t at, struct seeder_mat
     return bundle_post(b, s->mirror->keeper);
 }
 
-void seeder_add_matches(struct seeder *s, struct seed *seed, size_t at, struct seeder_matches *m,
+void seeder_add_matches(struct seeder *s, struct seed *seed, size_t at, struct seeder_matches *matches,
                         struct seeder_result *result)
 {
-    result->error = add(s, seed, at, m);
+    result->error = add(s, seed, at, matches);
     if (result->error == -E2BIG)
         (void)snprintf(result->cause, sizeof(result->cause), "it brings more images than a seed may have");
 }
 
-void seeder_matches_finish(struct seeder_matches *m)
+void seeder_matches_finish(struct seeder_matches *matches)
 {
-    for (size_t i = 0; i < m->count; i++)
-        free(m->names[i]);
+    for (size_t i = 0; i < matches->count; i++)
+        free(matches->names[i]);
 }

@@ -104,7 +104,7 @@ def test_kubernetes_takes_every_object(render, tmp_path, name, version):
 
 @pytest.mark.parametrize("kind, path, value, says", [
     ("Service", ("spec", "clusterIp"), "None", "clusterIp"),
-    ("ServiceMonitor", ("spec", "endpoints", 0, "intervall"), "30s", "intervall"),
+    ("ServiceMonitor", ("spec", "endpoints", 0, "intervals"), "30s", "intervals"),
     ("ServiceMonitor", ("spec", "endpoints", 0, "interval"), "often", "often"),
     ("ServiceMonitor", ("metadata", "label"), {}, "label"),
     ("PrometheusRule", ("spec", "groups", 0, "rules", 0, "summary"), "x", "summary"),

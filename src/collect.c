@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "mirror/seeding.h"
 #include "upstream/upstream.h"
 
 #define MS 1000 /* microseconds of a millisecond: metrics.h */
@@ -54,14 +55,30 @@ static void show_source(void *arg, const struct upstream_source_state *s)
     show_public(s);
 }
 
-static void collect(void *arg)
+/* Of the configuration's own: there are few, and they stay. */
+static int show_seed(void *arg, const struct seed_status *s)
 {
-    (void)!upstream_each_source(arg, show_source, NULL); /* without memory the page lacks it */
+    const char *const *labels = LABELS(s->name);
+    (void)arg;
+    if (!s->is_configured)
+        return 0;
+    metrics_set(METRIC_SEED_IMAGES, (int64_t)s->images, labels);
+    metrics_set(METRIC_SEED_FAILED, (int64_t)s->failed, labels);
+    if (s->ended_at)
+        metrics_set(METRIC_SEED_ENDED, s->ended_at * MS, labels);
+    return 0;
 }
 
-void collect_start(struct upstream *u)
+static void collect(void *arg)
 {
-    metrics_set_collector(collect, u);
+    const struct collected *c = arg;
+    (void)!upstream_each_source(c->upstream, show_source, NULL); /* without memory the page lacks it */
+    (void)!seeding_each(c->mirror, show_seed, NULL);
+}
+
+void collect_start(struct collected *c)
+{
+    metrics_set_collector(collect, c);
 }
 
 void collect_stop(void)

@@ -42,6 +42,7 @@ struct service {
     struct admin *admin;
     struct admin_server *admin_server; /* NULL also where nobody wants it */
     struct server *server;
+    struct collected collected;
     /* What each floor refers to. The server keeps that of the start; a reload gives the others a new one. */
     struct config *of_server, *of_upstream, *of_mirror, *of_admin;
     uint64_t accounts; /* what the files with accounts looked like when they were read */
@@ -235,11 +236,12 @@ static int start_floors(struct service *s)
     log_lines(LOG_WARN, "credentials", &errors);
     if (r < 0)
         return fail("upstream", r, NULL);
-    collect_start(s->upstream);
     const struct mirror_options options = {.config = config, .store = s->store, .upstream = s->upstream};
     r = mirror_start(&options, &s->mirror);
     if (r < 0)
         return fail("mirror", r, NULL);
+    s->collected = (struct collected){.upstream = s->upstream, .mirror = s->mirror};
+    collect_start(&s->collected);
     r = start_admin(s, config);
     if (r < 0)
         return r;

@@ -168,6 +168,12 @@ static const struct family families[] = {
                             .help = "When the last backup that was kept was begun, since 1970: it has what was stored "
                                     "then. Absent where there was none."},
     [METRIC_BACKUP_BYTES] = {"entrepot_backup_last_size_bytes", GAUGE, BYTES, .help = "The size of its file."},
+    [METRIC_SEED_IMAGES] = {"entrepot_seed_images", GAUGE, .collected = true, .labels = {"seed"},
+                            .help = "Images of a seed of the configuration."},
+    [METRIC_SEED_FAILED] = {"entrepot_seed_failed_images", GAUGE, .collected = true, .labels = {"seed"},
+                            .help = "Those of them that could not be had, in its run now or else its last."},
+    [METRIC_SEED_ENDED] = {"entrepot_seed_last_end_timestamp_seconds", GAUGE, SECONDS, true, .labels = {"seed"},
+                           .help = "When its run came to its end, since 1970. Absent while one is under way."},
 };
 _Static_assert(sizeof(families) / sizeof(families[0]) == METRICS, "each metric has a row");
 

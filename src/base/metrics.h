@@ -70,8 +70,11 @@ enum metric {
     METRIC_DAMAGED,        /* found */
     METRIC_BACKUP_TIME,    /* none */
     METRIC_BACKUP_BYTES,   /* none */
+    METRIC_SEED_IMAGES,    /* seed */
+    METRIC_SEED_FAILED,    /* seed */
+    METRIC_SEED_ENDED,     /* seed */
 };
-#define METRICS (METRIC_BACKUP_BYTES + 1)
+#define METRICS (METRIC_SEED_ENDED + 1)
 
 #define METRIC_LABELS_MAX 4
 #define METRIC_SERIES_MAX 256

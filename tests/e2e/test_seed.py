@@ -19,6 +19,7 @@ from commands import Cli
 from hub import Budget
 from servers import wait_until
 from test_budget import make_image, make_index, manifest_gets
+from test_ops import Ops
 from wire import Client
 
 PLATFORM = ["--platform", "linux/amd64"]
@@ -293,6 +294,22 @@ def test_a_seed_of_the_configuration_is_repeated_and_its_file_read_again(launch,
     m.write_config(seeds=[])
     m.signal(signal.SIGHUP)
     wait_until(lambda: "base" not in seeds(cli), "the seed is gone")
+
+
+def test_metrics_tell_how_the_seeds_of_the_configuration_stand(launch, hub, tmp_path):
+    names, _ = put_images(hub, 2)
+    file = write_list(tmp_path, [*names, "library/nothing:1"])
+    m = launch(ops={"listen": ["127.0.0.1:0"]}, seeds=[{"name": "base", "files": [file]}])
+    cli, ops = Cli(m), Ops(m)
+    run(cli, "seed", "--detach", "--name", "by-hand", "--image", names[0])
+    ended = wait_for_seed(cli, "base", lambda s: s["state"] == "failed")["ended_at"]
+    page = ops.page()
+    assert page.get("seed_images", seed="base") == 3 and page.get("seed_failed_images", seed="base") == 1
+    assert page.get("seed_last_end_timestamp_seconds", seed="base") == pytest.approx(ended / 1000, abs=0.001)
+    assert page.get("seed_images") == 3, "of no other seed"
+    m.write_config(seeds=[])
+    m.signal(signal.SIGHUP)
+    ops.wait(lambda p: not any(name.startswith("entrepot_seed") for name, _ in p.samples), "what is no more is not shown")
 
 
 def test_cancel(launch, hub, tmp_path):

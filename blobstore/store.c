@@ -151,8 +151,7 @@ void blobstore_close(struct blobstore *store)
     if (!store)
         return;
     assert(!atomic_load(&store->batch_open));
-    for (size_t i = 0; i < WRITER_BUCKETS; i++)
-        assert(!store->writers[i]);
+    assert(!store->writers);
     int r = blobstore_flush_touches(store);
     (void)r; /* touches may be lost */
     /* Where this cannot be written, the next start finds an unclean stop, and looks. */

@@ -19,7 +19,6 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
-#define WRITER_BUCKETS 256
 #define LOST_MAX 256
 #define TO_PACK_MAX 1024
 
@@ -38,7 +37,7 @@ struct blobstore {
     pthread_mutex_t names;
 
     pthread_mutex_t writers_lock;
-    struct blobstore_writer *writers[WRITER_BUCKETS]; /* under writers_lock; by digest */
+    struct blobstore_writer *writers; /* under writers_lock; by digest */
 
     struct digest_ring lost;    /* went because they were damaged: somebody may fetch them again */
     struct digest_ring to_pack; /* were published and may be packed */

@@ -15,6 +15,7 @@
  * many bytes from the start are there, and is kept up with them. A close cuts the file at its length, and the mark off;
  * whoever opens a file that has one was torn from the last writer, and cuts it there.
  */
+#include "base/table.h"
 #include "blobstore/io.h"
 #include "blobstore/store.h"
 
@@ -38,32 +39,25 @@ struct blobstore_writer {
     bool spoiled;
     bool published;
 
-    struct blobstore_writer *next; /* under store->writers_lock */
+    UT_hash_handle hh; /* under store->writers_lock */
 };
 
 /* ------------------------------------------------------------------ the table: one writer a digest */
 
-static struct blobstore_writer **bucket_of(struct blobstore *store, const struct digest *digest)
+static bool has_writer_locked(const struct blobstore *store, const struct digest *digest)
 {
-    return &store->writers[digest_hash(digest) % WRITER_BUCKETS];
-}
-
-static bool has_writer_locked(struct blobstore *store, const struct digest *digest)
-{
-    for (const struct blobstore_writer *w = *bucket_of(store, digest); w; w = w->next)
-        if (digest_equal(&w->digest, digest))
-            return true;
-    return false;
+    const struct blobstore_writer *w;
+    HASH_FIND(hh, store->writers, digest, sizeof(*digest), w);
+    return w;
 }
 
 static int enter(struct blobstore_writer *w)
 {
-    struct blobstore_writer **head = bucket_of(w->store, &w->digest);
+    int r = -EBUSY;
     (void)pthread_mutex_lock(&w->store->writers_lock);
-    int r = has_writer_locked(w->store, &w->digest) ? -EBUSY : 0;
-    if (r == 0) {
-        w->next = *head;
-        *head = w;
+    if (!has_writer_locked(w->store, &w->digest)) {
+        HASH_ADD(hh, w->store->writers, digest, sizeof(w->digest), w);
+        r = TABLE_HAS(w) ? 0 : -ENOMEM;
     }
     (void)pthread_mutex_unlock(&w->store->writers_lock);
     return r;
@@ -72,10 +66,7 @@ static int enter(struct blobstore_writer *w)
 static void leave(struct blobstore_writer *w)
 {
     (void)pthread_mutex_lock(&w->store->writers_lock);
-    struct blobstore_writer **at = bucket_of(w->store, &w->digest);
-    while (*at != w)
-        at = &(*at)->next;
-    *at = w->next;
+    HASH_DEL(w->store->writers, w);
     (void)pthread_mutex_unlock(&w->store->writers_lock);
 }
 

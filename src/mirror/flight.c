@@ -51,8 +51,7 @@ static void keeping_done(struct keeping *k, int result)
     (void)result; /* the keeper has said so; the blob is served as long as somebody reads it, and fetched again then */
     blobstore_writer_close(TAKE_PTR(f->writer), f->keep);
     (void)pthread_mutex_lock(&fs->lock);
-    struct flight **at = flights_find(fs, f);
-    *at = f->chain;
+    HASH_DEL(fs->flights, f);
     (void)pthread_mutex_unlock(&fs->lock);
     if (f->is_prefetch)
         fs->prefetching--;

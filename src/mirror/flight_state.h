@@ -27,6 +27,7 @@
  */
 #pragma once
 
+#include "base/table.h"
 #include "mirror/flight.h"
 
 enum flight_state {
@@ -42,8 +43,6 @@ enum flight_state {
 /* Whose word the size is. A manifest's may be wrong: whoever pushed it wrote it. */
 enum size_source { SIZE_UNKNOWN, SIZE_OF_MANIFEST, SIZE_OF_HEAD, SIZE_OF_GET };
 
-#define FLIGHTS_BUCKETS 1024 /* a power of two */
-
 /* Sources that gave wrong bytes for a digest, remembered so long that the next flight asks others first. */
 #define SHUNNED 256 /* a power of two; one digest a place */
 #define SHUNNED_MS (10 * 60 * 1000LL)
@@ -58,7 +57,7 @@ struct flights {
     struct flights_needs needs; /* set at create */
     pthread_mutex_t lock;
     /* under lock */
-    struct flight *buckets[FLIGHTS_BUCKETS];
+    struct flight *flights;
     struct shunned shunned[SHUNNED];
     atomic_uint prefetching;
 };
@@ -81,13 +80,13 @@ struct flight {
     struct work work;       /* the hash's turn; first, for the worker */
     struct keeping keeping; /* its end */
     struct flights *all;
-    struct flight *chain; /* under the lock of all */
+    UT_hash_handle hh; /* under the lock of all */
     atomic_uint refs;
     atomic_uint requests;
 
     /* set at create */
     struct digest digest;
-    char *registry, *repository;
+    char *key, *registry, *repository;
     bool is_private, is_prefetch, has_others;
     struct flight_rules rules;
     int64_t began_at; /* wall clock, ms */
@@ -133,9 +132,7 @@ struct flight {
     struct failure trouble; /* why it is being asked for again */
 };
 
-/* flights.c, under the lock of all: where the flight itself is */
-struct flight **flights_find(struct flights *fs, const struct flight *f);
-/* The bytes of these sources were wrong. */
+/* flights.c: the bytes of these sources were wrong. */
 void flights_shun(struct flights *fs, const struct digest *digest, uint32_t sources);
 
 /* flight.c; called by whoever has the flight */

@@ -28,8 +28,7 @@ void flights_destroy(struct flights *fs)
 {
     if (!fs)
         return;
-    for (size_t i = 0; i < FLIGHTS_BUCKETS; i++)
-        assert(!fs->buckets[i]);
+    assert(!fs->flights);
     (void)pthread_mutex_destroy(&fs->lock);
     free(fs);
 }
@@ -40,18 +39,13 @@ void flight_key(const struct flight_target *t, char *key)
     (void)snprintf(key, RECENT_KEY_MAX, "blob %s/%s@%s", t->registry, t->repository, digest_format(t->digest, digest));
 }
 
-static struct flight **bucket(struct flights *fs, const struct digest *digest)
+/* Who may see its bytes: everybody, or those who may see the repository. */
+static void shared_key(const struct flight_target *t, char *key)
 {
-    return &fs->buckets[digest_hash(digest) & (FLIGHTS_BUCKETS - 1)];
-}
-
-struct flight **flights_find(struct flights *fs, const struct flight *f)
-{
-    struct flight **at = bucket(fs, &f->digest);
-    while (*at && *at != f)
-        at = &(*at)->chain;
-    assert(*at);
-    return at;
+    if (t->is_private)
+        flight_key(t, key);
+    else
+        (void)digest_format(t->digest, key);
 }
 
 void flights_shun(struct flights *fs, const struct digest *digest, uint32_t sources)
@@ -73,12 +67,12 @@ static uint32_t shunned_sources(const struct flights *fs, const struct digest *d
 }
 
 /* Under the lock: the flight whose bytes this target may see. */
-static struct flight *find(struct flights *fs, const struct flight_target *t)
+static struct flight *find(const struct flights *fs, const struct flight_target *t)
 {
-    struct flight *f = *bucket(fs, t->digest);
-    while (f && !(digest_equal(&f->digest, t->digest) && f->is_private == t->is_private &&
-                  (!t->is_private || flight_is_of(f, t->registry, t->repository))))
-        f = f->chain;
+    char key[RECENT_KEY_MAX];
+    struct flight *f;
+    shared_key(t, key);
+    HASH_FIND_STR(fs->flights, key, f);
     return f;
 }
 
@@ -103,6 +97,7 @@ void flight_unref(struct flight *f)
         (void)close(f->fd);
     free(f->registry);
     free(f->repository);
+    free(f->key);
     free(f);
 }
 
@@ -110,10 +105,13 @@ void flight_unref(struct flight *f)
 
 static int create(struct flights *fs, const struct flight_target *t, struct flight **ret_flight)
 {
+    char key[RECENT_KEY_MAX];
     struct flight *f = calloc(1, sizeof(*f));
     if (!f)
         return -ENOMEM;
+    shared_key(t, key);
     f->all = fs;
+    f->key = strdup(key);
     f->refs = 2; /* until it is gone, and the caller's */
     f->round = 1;
     f->work.run = flight_hash;
@@ -130,7 +128,7 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->repository = strdup(t->repository);
     f->fd = -1;
     gate_init(&f->gate, fs->needs.gates);
-    int r = f->registry && f->repository ? digest_begin(t->digest->algorithm, &f->hash) : -ENOMEM;
+    int r = f->key && f->registry && f->repository ? digest_begin(t->digest->algorithm, &f->hash) : -ENOMEM;
     if (r == 0)
         r = blobstore_writer_open(fs->needs.store, t->digest, &f->writer, &f->written);
     if (r == 0) {
@@ -139,7 +137,12 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     }
     if (r == 0)
         r = parts_begin(f);
+    if (r == 0) {
+        HASH_ADD_KEYPTR(hh, fs->flights, f->key, strlen(f->key), f);
+        r = TABLE_HAS(f) ? 0 : -ENOMEM;
+    }
     if (r < 0) {
+        parts_drop(f);
         blobstore_writer_close(TAKE_PTR(f->writer), BLOBSTORE_KEEP);
         f->refs = 1;
         flight_unref(f);
@@ -177,11 +180,6 @@ static int join(struct flights *fs, const struct flight_target *t, bool is_prefe
         r = -EALREADY;
     else
         r = create(fs, t, &f);
-    if (mine && r == 0) {
-        struct flight **at = bucket(fs, t->digest);
-        f->chain = *at;
-        *at = f;
-    }
     (void)pthread_mutex_unlock(&fs->lock);
     if (r < 0)
         return r;

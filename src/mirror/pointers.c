@@ -1,6 +1,6 @@
 #include "mirror/pointers.h"
 
-#include "base/hash.h"
+#include "base/table.h"
 
 #include <assert.h>
 #include <endian.h>
@@ -10,12 +10,11 @@
 #include <string.h>
 
 #define POINTERS_MAX 16384
-#define POINTERS_BUCKETS 16384 /* a power of two */
 
 #define POINTER_VERSION 1
 
 struct entry {
-    struct entry *chain, *newer, *older;
+    UT_hash_handle hh;
     struct pointer_key key;
     struct pointer pointer;
 };
@@ -25,10 +24,7 @@ struct pointers {
     struct blobstore *store;
     struct keeper *keeper;
     pthread_mutex_t lock;
-    /* under lock */
-    unsigned count;
-    struct entry *newest, *oldest;
-    struct entry *buckets[POINTERS_BUCKETS];
+    struct entry *entries; /* under lock; the least recently used first */
 };
 
 /* registry NUL repository NUL kind name */
@@ -96,56 +92,45 @@ void pointers_destroy(struct pointers *p)
 {
     if (!p)
         return;
-    for (struct entry *e = p->newest, *older; e; e = older) {
-        older = e->older;
+    struct entry *e, *next;
+    HASH_ITER(hh, p->entries, e, next)
+    {
+        HASH_DEL(p->entries, e);
         free(e);
     }
     (void)pthread_mutex_destroy(&p->lock);
     free(p);
 }
 
-static struct entry **find(struct pointers *p, const struct pointer_key *key)
+static struct entry *find(const struct pointers *p, const struct pointer_key *key)
 {
-    struct entry **at = &p->buckets[hash_bytes(key->bytes, key->len) & (POINTERS_BUCKETS - 1)];
-    while (*at && ((*at)->key.len != key->len || memcmp((*at)->key.bytes, key->bytes, key->len) != 0))
-        at = &(*at)->chain;
-    return at;
+    struct entry *e;
+    HASH_FIND(hh, p->entries, key->bytes, key->len, e);
+    return e;
 }
 
-static void unlink_age(struct pointers *p, struct entry *e)
+/* As the newest. Returns what there is no room for, or NULL. */
+static struct entry *add(struct pointers *p, struct entry *e)
 {
-    *(e->newer ? &e->newer->older : &p->newest) = e->older;
-    *(e->older ? &e->older->newer : &p->oldest) = e->newer;
-}
-
-static void link_newest(struct pointers *p, struct entry *e)
-{
-    e->newer = NULL;
-    e->older = p->newest;
-    *(p->newest ? &p->newest->newer : &p->oldest) = e;
-    p->newest = e;
+    HASH_ADD_KEYPTR(hh, p->entries, e->key.bytes, e->key.len, e);
+    if (!TABLE_HAS(e) || HASH_COUNT(p->entries) <= POINTERS_MAX)
+        return TABLE_HAS(e) ? NULL : e;
+    struct entry *oldest = p->entries;
+    HASH_DEL(p->entries, oldest);
+    return oldest;
 }
 
 /* Puts it into memory; what is in memory already is newer than what was read from the index. */
 static void remember(struct pointers *p, const struct pointer_key *key, const struct pointer *pointer, bool replace)
 {
-    struct entry *fresh = malloc(sizeof(*fresh)), *old = NULL;
+    struct entry *fresh = malloc(sizeof(*fresh)), *old = fresh;
     (void)pthread_mutex_lock(&p->lock);
-    struct entry **at = find(p, key);
-    if (*at) {
-        if (replace)
-            (*at)->pointer = *pointer;
-        old = fresh;
-    } else if (fresh) {
+    struct entry *e = find(p, key);
+    if (e && replace)
+        e->pointer = *pointer;
+    if (!e && fresh) {
         *fresh = (struct entry){.key = *key, .pointer = *pointer};
-        *at = fresh;
-        link_newest(p, fresh);
-        if (++p->count > POINTERS_MAX) {
-            old = p->oldest;
-            *find(p, &old->key) = old->chain;
-            unlink_age(p, old);
-            p->count--;
-        }
+        old = add(p, fresh);
     }
     (void)pthread_mutex_unlock(&p->lock);
     free(old);
@@ -153,17 +138,18 @@ static void remember(struct pointers *p, const struct pointer_key *key, const st
 
 int pointers_get(struct pointers *p, const struct pointer_key *key, struct pointer *ret_pointer)
 {
+    struct entry *old = NULL;
     (void)pthread_mutex_lock(&p->lock);
-    struct entry *e = *find(p, key);
-    if (e) {
+    struct entry *e = find(p, key);
+    bool found = e;
+    if (found) {
         *ret_pointer = e->pointer;
-        if (e != p->newest) {
-            unlink_age(p, e);
-            link_newest(p, e);
-        }
+        HASH_DEL(p->entries, e);
+        old = add(p, e);
     }
     (void)pthread_mutex_unlock(&p->lock);
-    if (e)
+    free(old);
+    if (found)
         return 0;
     AUTO_BUF struct buf value = BUF_INIT(4 * KIB);
     int r = blobstore_record_get(p->store, BLOBSTORE_TAGS, key->bytes, key->len, &value);
@@ -178,12 +164,9 @@ int pointers_get(struct pointers *p, const struct pointer_key *key, struct point
 void pointers_forget(struct pointers *p, const struct pointer_key *key)
 {
     (void)pthread_mutex_lock(&p->lock);
-    struct entry **at = find(p, key), *e = *at;
-    if (e) {
-        *at = e->chain;
-        unlink_age(p, e);
-        p->count--;
-    }
+    struct entry *e = find(p, key);
+    if (e)
+        HASH_DEL(p->entries, e);
     (void)pthread_mutex_unlock(&p->lock);
     free(e);
 }

@@ -1,7 +1,6 @@
 #include "mirror/question_state.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
 #include "base/metrics.h"
 
 #include <errno.h>
@@ -37,12 +36,11 @@ void questions_destroy(struct questions *qs)
     free(qs);
 }
 
-static struct question **find(struct questions *qs, const char *key)
+static struct question *find(const struct questions *qs, const char *key)
 {
-    struct question **at = &qs->buckets[hash_string(key) & (QUESTIONS_BUCKETS - 1)];
-    while (*at && strcmp((*at)->key, key) != 0)
-        at = &(*at)->chain;
-    return at;
+    struct question *q;
+    HASH_FIND_STR(qs->questions, key, q);
+    return q;
 }
 
 void question_unref(struct question *q)
@@ -72,8 +70,7 @@ static void answer(struct question *q)
 {
     struct questions *qs = q->all;
     (void)pthread_mutex_lock(&qs->lock);
-    struct question **at = find(qs, q->key);
-    *at = q->chain;
+    HASH_DEL(qs->questions, q);
     (void)pthread_mutex_unlock(&qs->lock);
     gate_lock(&q->gate);
     q->answered = true;
@@ -245,7 +242,9 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->step = asks_pages ? STEP_PAGES : t->kind == QUESTION_MANIFEST ? STEP_GET : STEP_HEAD;
     int r = is_list ? listing_create(&q->listing) : 0;
     gate_init(&q->gate, qs->needs.gates);
-    if (r < 0 || !q->registry || !q->repository || !q->reference || (t->login && !q->login)) {
+    if (r == 0 && q->registry && q->repository && q->reference && (!t->login || q->login))
+        HASH_ADD_STR(qs->questions, key, q);
+    if (!TABLE_HAS(q)) {
         q->refs = 1;
         question_unref(q);
         return -ENOMEM;
@@ -259,7 +258,7 @@ struct question *question_find(struct questions *qs, const struct question_targe
     char key[RECENT_KEY_MAX];
     question_key(t, key);
     (void)pthread_mutex_lock(&qs->lock);
-    struct question *q = *find(qs, key);
+    struct question *q = find(qs, key);
     if (q)
         q->refs++;
     (void)pthread_mutex_unlock(&qs->lock);
@@ -277,20 +276,18 @@ static void join(struct question *q, const struct question_target *t)
 int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine, struct question **ret_question)
 {
     char key[RECENT_KEY_MAX];
-    struct question *q;
+    struct failure failure;
     int r = 0;
     question_key(t, key);
     (void)pthread_mutex_lock(&qs->lock);
-    struct question **at = find(qs, key);
-    bool mine = !*at;
-    struct failure failure;
+    struct question *q = find(qs, key);
+    bool mine = !q;
     if (!mine)
-        join(*at, t);
+        join(q, t);
     else if (recent_get(qs->needs.recent, key, &failure))
         r = -EALREADY;
     else
-        r = create(qs, t, key, at);
-    q = *at;
+        r = create(qs, t, key, &q);
     (void)pthread_mutex_unlock(&qs->lock);
     if (r < 0)
         return r;

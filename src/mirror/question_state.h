@@ -7,16 +7,15 @@
 #include "mirror/question.h"
 
 #include "base/limits.h"
+#include "base/table.h"
 #include "mirror/events.h"
 #include "mirror/listing.h"
 #include "upstream/upstream.h"
 
-#define QUESTIONS_BUCKETS 1024 /* a power of two */
-
 struct questions {
     struct questions_needs needs; /* set at create */
     pthread_mutex_t lock;
-    struct question *buckets[QUESTIONS_BUCKETS]; /* under lock */
+    struct question *questions; /* under lock */
 };
 
 /* What is being asked upstream now. */
@@ -31,7 +30,7 @@ enum step {
 struct question {
     struct work work; /* first, for the worker */
     struct questions *all;
-    struct question *chain; /* under the lock of all */
+    UT_hash_handle hh; /* under the lock of all */
     atomic_uint refs;
     atomic_uint requests;
     atomic_uint class; /* enum upstream_class: of the most urgent who has joined */

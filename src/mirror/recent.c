@@ -1,7 +1,7 @@
 #include "mirror/recent.h"
 
 #include "base/clock.h"
-#include "base/hash.h"
+#include "base/table.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define RECENT_MAX 4096
-#define RECENT_BUCKETS 4096 /* a power of two */
 
 #define ABSENT_MS (10 * CLOCK_SECOND)
 #define BACK_OFF_FIRST_MS 1000
@@ -21,7 +20,7 @@
 #define ROW_ENDS_MS (60 * CLOCK_SECOND)
 
 struct entry {
-    struct entry *chain, *newer, *older;
+    UT_hash_handle hh;
     struct failure failure;
     unsigned row;
     char key[];
@@ -30,9 +29,8 @@ struct entry {
 struct recent {
     pthread_mutex_t lock;
     /* under lock */
-    unsigned count, seed;
-    struct entry *newest, *oldest;
-    struct entry *buckets[RECENT_BUCKETS];
+    unsigned seed;
+    struct entry *entries; /* the oldest first */
 };
 
 bool failure_is_absence(const struct failure *f)
@@ -65,30 +63,24 @@ int recent_create(struct recent **ret_recent)
     return 0;
 }
 
-static struct entry **find(struct recent *r, const char *key)
+static struct entry *find(const struct recent *r, const char *key)
 {
-    struct entry **at = &r->buckets[hash_string(key) & (RECENT_BUCKETS - 1)];
-    while (*at && strcmp((*at)->key, key) != 0)
-        at = &(*at)->chain;
-    return at;
+    struct entry *e;
+    HASH_FIND_STR(r->entries, key, e);
+    return e;
 }
 
-static void unlink_entry(struct recent *r, struct entry **at)
+/* As the newest. What there is no room for is freed. */
+static void add(struct recent *r, struct entry *e)
 {
-    struct entry *e = *at;
-    *at = e->chain;
-    *(e->newer ? &e->newer->older : &r->newest) = e->older;
-    *(e->older ? &e->older->newer : &r->oldest) = e->newer;
-    r->count--;
-}
-
-static void link_newest(struct recent *r, struct entry *e)
-{
-    e->newer = NULL;
-    e->older = r->newest;
-    *(r->newest ? &r->newest->newer : &r->oldest) = e;
-    r->newest = e;
-    r->count++;
+    HASH_ADD_STR(r->entries, key, e);
+    if (!TABLE_HAS(e)) {
+        free(e);
+    } else if (HASH_COUNT(r->entries) > RECENT_MAX) {
+        struct entry *oldest = r->entries;
+        HASH_DEL(r->entries, oldest);
+        free(oldest);
+    }
 }
 
 void recent_destroy(struct recent *r)
@@ -115,9 +107,9 @@ void recent_note(struct recent *r, const char *key, struct failure *f, int64_t r
 {
     int64_t now = clock_monotonic_ms();
     (void)pthread_mutex_lock(&r->lock);
-    struct entry **at = find(r, key), *e = *at;
+    struct entry *e = find(r, key);
     if (e) {
-        unlink_entry(r, at);
+        HASH_DEL(r->entries, e);
         if (now - e->failure.until > ROW_ENDS_MS)
             e->row = 0;
     } else {
@@ -133,15 +125,7 @@ void recent_note(struct recent *r, const char *key, struct failure *f, int64_t r
     if (e) {
         e->row = failure_is_absence(f) ? 0 : e->row + 1;
         e->failure = *f;
-        at = find(r, key);
-        e->chain = *at;
-        *at = e;
-        link_newest(r, e);
-        if (r->count > RECENT_MAX) {
-            struct entry *old = r->oldest;
-            unlink_entry(r, find(r, old->key));
-            free(old);
-        }
+        add(r, e);
     }
     (void)pthread_mutex_unlock(&r->lock);
 }
@@ -150,7 +134,7 @@ bool recent_get(struct recent *r, const char *key, struct failure *ret_failure)
 {
     bool found = false;
     (void)pthread_mutex_lock(&r->lock);
-    const struct entry *e = r->count ? *find(r, key) : NULL;
+    const struct entry *e = find(r, key);
     if (e && e->failure.until > clock_monotonic_ms()) {
         *ret_failure = e->failure;
         found = true;
@@ -162,24 +146,21 @@ bool recent_get(struct recent *r, const char *key, struct failure *ret_failure)
 void recent_forget(struct recent *r, const char *key)
 {
     (void)pthread_mutex_lock(&r->lock);
-    struct entry **at = r->count ? find(r, key) : NULL;
-    if (at && *at) {
-        struct entry *e = *at;
-        unlink_entry(r, at);
-        free(e);
-    }
+    struct entry *e = find(r, key);
+    if (e)
+        HASH_DEL(r->entries, e);
+    free(e);
     (void)pthread_mutex_unlock(&r->lock);
 }
 
 void recent_forget_all(struct recent *r)
 {
     (void)pthread_mutex_lock(&r->lock);
-    for (struct entry *e = r->newest, *older; e; e = older) {
-        older = e->older;
+    struct entry *e, *next;
+    HASH_ITER(hh, r->entries, e, next)
+    {
+        HASH_DEL(r->entries, e);
         free(e);
     }
-    r->newest = r->oldest = NULL;
-    r->count = 0;
-    memset(r->buckets, 0, sizeof(r->buckets));
     (void)pthread_mutex_unlock(&r->lock);
 }

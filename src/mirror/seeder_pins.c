@@ -1,7 +1,7 @@
 #include "mirror/seeder.h"
 
-#include "base/hash.h"
 #include "base/limits.h"
+#include "base/table.h"
 #include "mirror/digest_key.h"
 #include "mirror/pins.h"
 #include "mirror/reference.h"
@@ -14,36 +14,34 @@
 #define ORIGIN "seed/"
 
 struct wish {
-    struct wish *chain;
+    UT_hash_handle hh;
     char origin[sizeof(ORIGIN) + SEED_NAME_MAX];
     bool is_pinned; /* already, for a seed or for somebody else */
     size_t key_len;
     char key[]; /* of the record */
 };
 
-#define BUCKETS 4096 /* a power of two */
-
 struct pinning {
     struct seeder *s;
-    struct wish *wishes[BUCKETS];
+    struct wish *wishes;
     struct bundle *bundle;
 };
 
-static struct wish **find(struct pinning *p, const void *key, size_t len)
+static struct wish *find(const struct pinning *p, const void *key, size_t len)
 {
-    struct wish **at = &p->wishes[hash_bytes(key, len) & (BUCKETS - 1)];
-    while (*at && ((*at)->key_len != len || memcmp((*at)->key, key, len) != 0))
-        at = &(*at)->chain;
-    return at;
+    struct wish *w;
+    HASH_FIND(hh, p->wishes, key, len, w);
+    return w;
 }
 
 static void pinning_finish(struct pinning *p)
 {
-    for (size_t i = 0; i < BUCKETS; i++)
-        for (struct wish *w = p->wishes[i], *next; w; w = next) {
-            next = w->chain;
-            free(w);
-        }
+    struct wish *w, *next;
+    HASH_ITER(hh, p->wishes, w, next)
+    {
+        HASH_DEL(p->wishes, w);
+        free(w);
+    }
     bundle_destroy(p->bundle);
 }
 
@@ -78,15 +76,18 @@ static int add_wish(struct pinning *p, const struct config *config, const char *
     AUTO_BUF struct buf key = BUF_INIT(BLOBSTORE_KEY_MAX), value = BUF_INIT(BLOBSTORE_VALUE_MAX);
     if (!make_pin(config, image, &pin, &room) || pin_encode(&pin, &key, &value) < 0)
         return 0; /* a key that is too long can be of no pin */
-    struct wish **at = find(p, key.data, key.len);
-    if (*at)
+    if (find(p, key.data, key.len))
         return 0;
-    *at = calloc(1, sizeof(**at) + key.len);
-    if (!*at)
+    AUTO_FREE struct wish *w = calloc(1, sizeof(*w) + key.len);
+    if (!w)
         return -ENOMEM;
-    (void)snprintf((*at)->origin, sizeof((*at)->origin), ORIGIN "%s", seed);
-    (*at)->key_len = key.len;
-    memcpy((*at)->key, key.data, key.len);
+    (void)snprintf(w->origin, sizeof(w->origin), ORIGIN "%s", seed);
+    w->key_len = key.len;
+    memcpy(w->key, key.data, key.len);
+    HASH_ADD_KEYPTR(hh, p->wishes, w->key, w->key_len, w);
+    if (!TABLE_HAS(w))
+        return -ENOMEM;
+    (void)TAKE_PTR(w);
     return 0;
 }
 
@@ -113,7 +114,7 @@ static int look_at_pin(void *arg, const void *key, size_t key_len, const void *v
     if (pin_decode(key, key_len, value, value_len, &pin) < 0)
         return 0;
     bool is_ours = pin.origin_len > strlen(ORIGIN) && memcmp(pin.origin, ORIGIN, strlen(ORIGIN)) == 0;
-    struct wish *w = *find(p, key, key_len);
+    struct wish *w = find(p, key, key_len);
     bool is_same = w && pin.origin_len == strlen(w->origin) && memcmp(pin.origin, w->origin, pin.origin_len) == 0;
     if (w)
         w->is_pinned = is_same || !is_ours;
@@ -146,10 +147,9 @@ void seeder_pin(struct seeder *s)
     int r = p->bundle ? gather(p) : -ENOMEM;
     if (r == 0)
         r = blobstore_record_scan(s->mirror->store, BLOBSTORE_PINS, NULL, 0, look_at_pin, p);
-    for (size_t i = 0; r == 0 && i < BUCKETS; i++)
-        for (const struct wish *w = p->wishes[i]; w; w = w->chain)
-            if (!w->is_pinned)
-                put_pin(p, w);
+    for (const struct wish *w = p->wishes; r == 0 && w; w = w->hh.next)
+        if (!w->is_pinned)
+            put_pin(p, w);
     if (r == 0)
         (void)bundle_post(TAKE_PTR(p->bundle), s->mirror->keeper);
     pinning_finish(p);

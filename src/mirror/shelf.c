@@ -5,15 +5,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SHELF_BUCKETS 4096 /* a power of two */
-
 struct shelf {
     size_t max_bytes; /* set at create */
     pthread_mutex_t lock;
     /* under lock */
     size_t bytes;
-    struct document *newest, *oldest;
-    struct document *buckets[SHELF_BUCKETS];
+    struct document *documents; /* the least recently used first */
 };
 
 int document_create(const struct digest *digest, const char *media_type, const void *data, size_t len,
@@ -57,55 +54,44 @@ int shelf_create(size_t max_bytes, struct shelf **ret_shelf)
     return 0;
 }
 
-static struct document **bucket(struct shelf *s, const struct digest *digest)
-{
-    return &s->buckets[digest_hash(digest) & (SHELF_BUCKETS - 1)];
-}
-
-static void unlink_age(struct shelf *s, struct document *d)
-{
-    *(d->newer ? &d->newer->older : &s->newest) = d->older;
-    *(d->older ? &d->older->newer : &s->oldest) = d->newer;
-    d->newer = d->older = NULL;
-}
-
-static void link_newest(struct shelf *s, struct document *d)
-{
-    d->older = s->newest;
-    *(s->newest ? &s->newest->newer : &s->oldest) = d;
-    s->newest = d;
-}
-
 static size_t weight(const struct document *d)
 {
     return sizeof(*d) + d->len;
 }
 
-static struct document **find(struct shelf *s, const struct digest *digest)
+static struct document *find(const struct shelf *s, const struct digest *digest)
 {
-    struct document **at = bucket(s, digest);
-    while (*at && !digest_equal(&(*at)->digest, digest))
-        at = &(*at)->chain;
-    return at;
+    struct document *d;
+    HASH_FIND(hh, s->documents, digest, sizeof(*digest), d);
+    return d;
 }
 
-/* Under the lock: off the shelf; the shelf's reference is the caller's then. */
-static struct document *take_off(struct shelf *s, struct document **at)
+/* Off the shelf, and its reference. */
+static void take_off(struct shelf *s, struct document *d)
 {
-    struct document *d = *at;
-    *at = d->chain;
-    d->chain = NULL;
-    unlink_age(s, d);
+    HASH_DEL(s->documents, d);
     s->bytes -= weight(d);
-    return d;
+    document_unref(d);
+}
+
+/* With a reference, as the newest. */
+static void put(struct shelf *s, struct document *d)
+{
+    HASH_ADD(hh, s->documents, digest, sizeof(d->digest), d);
+    if (!TABLE_HAS(d))
+        return;
+    (void)document_ref(d);
+    s->bytes += weight(d);
+    while (s->bytes > s->max_bytes)
+        take_off(s, s->documents);
 }
 
 void shelf_destroy(struct shelf *s)
 {
     if (!s)
         return;
-    while (s->oldest)
-        document_unref(take_off(s, find(s, &s->oldest->digest)));
+    while (s->documents)
+        take_off(s, s->documents);
     (void)pthread_mutex_destroy(&s->lock);
     free(s);
 }
@@ -113,13 +99,11 @@ void shelf_destroy(struct shelf *s)
 struct document *shelf_get(struct shelf *s, const struct digest *digest)
 {
     (void)pthread_mutex_lock(&s->lock);
-    struct document *d = *find(s, digest);
+    struct document *d = find(s, digest);
     if (d) {
         (void)document_ref(d);
-        if (d != s->newest) {
-            unlink_age(s, d);
-            link_newest(s, d);
-        }
+        take_off(s, d);
+        put(s, d);
     }
     (void)pthread_mutex_unlock(&s->lock);
     return d;
@@ -130,22 +114,16 @@ void shelf_put(struct shelf *s, struct document *d)
     if (weight(d) > s->max_bytes / 4)
         return;
     (void)pthread_mutex_lock(&s->lock);
-    struct document **at = find(s, &d->digest);
-    if (!*at) {
-        *at = document_ref(d);
-        link_newest(s, d);
-        s->bytes += weight(d);
-        while (s->bytes > s->max_bytes)
-            document_unref(take_off(s, find(s, &s->oldest->digest)));
-    }
+    if (!find(s, &d->digest))
+        put(s, d);
     (void)pthread_mutex_unlock(&s->lock);
 }
 
 void shelf_drop(struct shelf *s, const struct digest *digest)
 {
     (void)pthread_mutex_lock(&s->lock);
-    struct document **at = find(s, digest);
-    struct document *d = *at ? take_off(s, at) : NULL;
+    struct document *d = find(s, digest);
+    if (d)
+        take_off(s, d);
     (void)pthread_mutex_unlock(&s->lock);
-    document_unref(d);
 }

@@ -6,6 +6,7 @@
 
 #include "base/auto.h"
 #include "base/digest.h"
+#include "base/table.h"
 #include "mirror/manifest.h"
 
 #include <stdatomic.h>
@@ -15,8 +16,7 @@ struct document {
     atomic_uint refs;
     struct digest digest;
     char media_type[MEDIA_TYPE_MAX];
-    /* under the shelf's lock */
-    struct document *newer, *older, *chain;
+    UT_hash_handle hh; /* under the shelf's lock */
     size_t len;
     char data[]; /* and a NUL behind it */
 };

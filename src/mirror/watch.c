@@ -15,25 +15,24 @@ size_t watch_flights(struct mirror *m, struct watch_flight *ret_flights, size_t 
     struct flights *fs = m->flights;
     size_t count = 0;
     (void)pthread_mutex_lock(&fs->lock);
-    for (size_t i = 0; i < FLIGHTS_BUCKETS; i++)
-        for (struct flight *f = fs->buckets[i]; f; f = f->chain, count++) {
-            if (count >= max)
-                continue;
-            struct watch_flight *w = &ret_flights[count];
-            gate_lock(&f->gate);
-            *w = (struct watch_flight){
-                .digest = f->digest,
-                .state = states[f->state],
-                .began_at = f->began_at,
-                .size = f->has_size ? (int64_t)f->size : -1,
-                .written = f->written,
-                .readers = f->refs - 1, /* the table's own */
-                .source = f->source,
-            };
-            gate_unlock(&f->gate);
-            (void)snprintf(w->registry, sizeof(w->registry), "%s", f->registry);
-            (void)snprintf(w->repository, sizeof(w->repository), "%s", f->repository);
-        }
+    for (struct flight *f = fs->flights; f; f = f->hh.next, count++) {
+        if (count >= max)
+            continue;
+        struct watch_flight *w = &ret_flights[count];
+        gate_lock(&f->gate);
+        *w = (struct watch_flight){
+            .digest = f->digest,
+            .state = states[f->state],
+            .began_at = f->began_at,
+            .size = f->has_size ? (int64_t)f->size : -1,
+            .written = f->written,
+            .readers = f->refs - 1, /* the table's own */
+            .source = f->source,
+        };
+        gate_unlock(&f->gate);
+        (void)snprintf(w->registry, sizeof(w->registry), "%s", f->registry);
+        (void)snprintf(w->repository, sizeof(w->repository), "%s", f->repository);
+    }
     (void)pthread_mutex_unlock(&fs->lock);
     return count;
 }

@@ -1,6 +1,6 @@
 #include "server/crowd.h"
 
-#include "base/hash.h"
+#include "base/table.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -8,10 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CHAINS 1024 /* a power of two */
-
 struct one {
-    struct one *next;
+    UT_hash_handle hh;
     unsigned count; /* never 0 */
     char address[];
 };
@@ -19,7 +17,7 @@ struct one {
 struct crowd {
     unsigned most; /* set at create; never 0 */
     pthread_mutex_t lock;
-    struct one *chains[CHAINS]; /* under lock; there are no more than connections */
+    struct one *ones; /* under lock; there are no more than connections */
 };
 
 int crowd_create(unsigned most, struct crowd **ret_crowd)
@@ -37,45 +35,54 @@ void crowd_destroy(struct crowd *c)
 {
     if (!c)
         return;
-    for (size_t i = 0; i < CHAINS; i++) {
-        for (struct one *o = c->chains[i], *next; o; o = next) {
-            next = o->next;
-            free(o);
-        }
+    struct one *one, *next;
+    HASH_ITER(hh, c->ones, one, next)
+    {
+        HASH_DEL(c->ones, one);
+        free(one);
     }
     (void)pthread_mutex_destroy(&c->lock);
     free(c);
 }
 
-static struct one **find(struct crowd *c, const char *address)
+/* Whom nobody knew is added; NULL: no memory. */
+static struct one *find_or_add(struct crowd *c, const char *address)
 {
-    struct one **at = &c->chains[hash_string(address) & (CHAINS - 1)];
-    while (*at && strcmp((*at)->address, address) != 0)
-        at = &(*at)->next;
-    return at;
+    const size_t size = strlen(address) + 1;
+    struct one *one;
+    HASH_FIND_STR(c->ones, address, one);
+    if (one)
+        return one;
+    one = calloc(1, sizeof(*one) + size);
+    if (!one)
+        return NULL;
+    memcpy(one->address, address, size);
+    HASH_ADD_STR(c->ones, address, one);
+    if (TABLE_HAS(one))
+        return one;
+    free(one);
+    return NULL;
 }
 
 bool crowd_enter(struct crowd *c, const char *address)
 {
     (void)pthread_mutex_lock(&c->lock);
-    struct one **at = find(c, address);
-    const size_t size = strlen(address) + 1;
-    if (!*at && (*at = calloc(1, sizeof(**at) + size)))
-        memcpy((*at)->address, address, size);
-    bool enters = *at && (*at)->count < c->most;
+    struct one *one = find_or_add(c, address);
+    bool enters = one && one->count < c->most;
     if (enters)
-        (*at)->count++;
+        one->count++;
     (void)pthread_mutex_unlock(&c->lock);
     return enters;
 }
 
 void crowd_leave(struct crowd *c, const char *address)
 {
+    struct one *one;
     (void)pthread_mutex_lock(&c->lock);
-    struct one **at = find(c, address), *one = *at;
+    HASH_FIND_STR(c->ones, address, one);
     assert(one && one->count > 0);
     if (--one->count == 0) {
-        *at = one->next;
+        HASH_DEL(c->ones, one);
         free(one);
     }
     (void)pthread_mutex_unlock(&c->lock);

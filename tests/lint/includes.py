@@ -32,6 +32,7 @@ ROOMS = {
     r"archive(_entry)?\.h": r"src/backup/|tests/unit/backup/",
     r"libsmartcols": r"src/cli/table\.c$",
     r"libfyaml": r"src/base/yaml\.c$",
+    r"uthash\.h": r"src/base/table\.h$",
     r"gnutls/": r"(src|tests/unit)/server/",
     r"crypt\.h": r"src/server/htpasswd\.c$",
     r"check\.h": r"tests/unit/",

@@ -50,6 +50,7 @@ def complaints(check, path, sample, tmp_path, mode=0o644):
     ("src/mirror/a.c", "#include <openssl/evp.h>\n"),
     ("src/server/a.c", "#include <jansson.h>\n"),
     ("src/main.c", "#include <libfyaml.h>\n"),
+    ("src/mirror/a.h", "#include <uthash.h>\n"),
     ("tests/unit/base/test_a.c", "#include <curl/curl.h>\n"),
 ])
 def test_an_include_that_the_house_does_not_allow(path, sample):

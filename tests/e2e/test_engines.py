@@ -1,14 +1,17 @@
-"""Docker Engine and BuildKit as they are, with the mirror up, without Docker Hub, and with the mirror down."""
+"""Docker Engine, BuildKit, Podman and Skopeo by what `entrepot hosts` writes: the mirror up, without Docker Hub, down."""
 
 import os
 
 import pytest
-from engines import BuildKit, CannotStart, Docker
+from engines import BuildKit, CannotStart, Docker, Podman, Skopeo
+from pki import Authority
 from servers import free_port
+from test_auth import RIGHT
 from test_nodes import Door
 from test_pull_secrets import assert_nowhere
 
-AGENTS = {Docker: "docker/", BuildKit: "buildkit/"}
+KINDS = {"docker": Docker, "buildkit": BuildKit, "podman": Podman, "skopeo by crio": Skopeo}
+HUB = {"podman": "docker.io", "skopeo by crio": "docker.io"}    # else by its oldest name
 
 
 class Tunnel(Door):
@@ -28,8 +31,9 @@ class Tunnel(Door):
 
 
 @pytest.fixture
-def direct(another, authority):
-    """Docker Hub as a client meets it that goes past the mirror: by its own name, over TLS."""
+def direct(another, tmp_path):
+    """Docker Hub as a client meets it that goes past the mirror: by its own name, over TLS, and of an authority of its own."""
+    authority = Authority(tmp_path / "hubs", "the authority of Docker Hub")
     hub = another(tls=authority.server("hub", addresses="DNS:registry-1.docker.io,DNS:localhost,IP:127.0.0.1"))
     tunnel = Tunnel(hub.registry.port)
     hub.env = {"HTTPS_PROXY": f"http://{tunnel.address}", "SSL_CERT_FILE": str(authority.ca)}
@@ -39,16 +43,16 @@ def direct(another, authority):
 
 @pytest.fixture
 def engine(direct):
-    """engine(kind, mirror, option of `entrepot hosts`...): a daemon that knows the mirror."""
+    """engine(name, mirror, option of `entrepot hosts`...): a client that knows the mirror."""
     running = []
 
-    def start(kind, mirror, *args):
+    def start(name, mirror, *args):
         if os.geteuid() != 0:
-            pytest.skip(f"{kind.client} needs root")
+            pytest.skip(f"{name} is given an /etc of its own by root only")
         try:
-            running.append(kind(mirror, *args, env=direct.env))
+            running.append(KINDS[name](name.split()[-1], mirror, *args, env=direct.env))
         except CannotStart as e:
-            pytest.skip(f"{kind.client} cannot start here: {e}")
+            pytest.skip(f"{name} cannot start here: {e}")
         return running[-1]
 
     yield start
@@ -56,58 +60,71 @@ def engine(direct):
         e.stop()
 
 
-both = pytest.mark.parametrize("kind", [Docker, BuildKit], ids=lambda k: k.client)
+each = pytest.mark.parametrize("name", KINDS)
 
 
-@both
+@each
 @pytest.mark.parametrize("repo", ["library/alpha", "library/docker2"])
-def test_it_pulls_through_the_mirror_and_past_it_when_that_is_down(launch, engine, hub, direct, image, kind, repo):
-    """By what `entrepot hosts` writes: cold, warm, without Docker Hub, without the mirror, and with it again."""
+def test_it_pulls_through_the_mirror_and_past_it_when_that_is_down(launch, engine, hub, direct, image, name, repo):
+    """Cold, warm, without Docker Hub, without the mirror, and with it again."""
     m = launch(server={"listen": [f"127.0.0.1:{free_port()}"]}, tags={"ttl": "0s"})
-    daemon, img = engine(kind, f"http://{m.address}"), image(repo)
+    client, img = engine(name, f"http://{m.address}"), image(repo)
     manifests = {img.digest, img.child()}
 
-    daemon.pull(img)
+    client.pull(img)
     assert {r.reference for r in hub.select(kind="manifest", method="GET", status=200)} == manifests
     assert hub.remaining == 100 - len(manifests), "cold: what is counted, once"
-    assert m.wait_line(event="request", object="manifest", status=200, agent=lambda a: a and a.startswith(AGENTS[kind]))
-
+    m.wait_line(event="request", object="manifest", status=200, agent=lambda a: a and a.startswith(client.agent))
     hub.forget()
-    daemon.pull(img)
+    client.pull(img)
     assert not hub.count(method="GET"), "warm: a HEAD of the tag at the most"
     hub.refuse()
-    daemon.pull(img)
+    client.pull(img)
     assert not direct.count(), "Docker Hub is asked by nobody but the mirror"
 
     m.stop()
-    daemon.pull(img)
+    client.pull(img)
     asked = direct.select(where="registry")
-    assert asked and all(r.headers["user-agent"].startswith(AGENTS[kind]) for r in asked), "by itself: the mirror is down"
+    assert asked and all(r.headers["user-agent"].startswith(client.agent) for r in asked), "by itself: the mirror is down"
     m.start()
     direct.forget()
-    daemon.pull(img)
+    client.pull(img)
     assert not direct.count(), "the mirror is back"
 
 
-@both
-def test_it_pulls_over_tls(secure, engine, authority, hub, direct, image, kind):
+@each
+def test_it_pulls_over_tls(secure, engine, authority, direct, image, name):
     m = secure()
-    daemon = engine(kind, f"https://localhost:{m.tls[1]}", "--ca", authority.ca)
-    daemon.pull(image())
-    assert m.wait_line(event="request", object="blob", status=200) and not direct.count()
+    engine(name, f"https://localhost:{m.tls[1]}", "--ca", authority.ca).pull(image())
+    m.wait_line(event="request", object="blob", status=200)
+    assert not direct.count()
 
 
-@both
-def test_it_sends_a_mirror_no_account_of_docker_hub_that_does_not_ask_at_its_ping(secure, engine, authority, hub, direct,
-                                                                                  account, image, kind):
-    """So a private image comes past the mirror, by the client's own account."""
+@each
+def test_it_shows_the_mirror_no_account_of_docker_hub(secure, engine, authority, hub, direct, account, image, name):
+    """Which does not ask for one at its ping. So a private image comes past the mirror, by the client's own account."""
     m = secure(registries={"docker.io": {"credentials": account(hub, "mirror")}})
     for h in (hub, direct):
         h.private.add("library/alpha")
         h.add_account("pod", "word-of-pod")
-    daemon = engine(kind, f"https://localhost:{m.tls[1]}", "--ca", authority.ca)
-    daemon.log_in("pod", "word-of-pod")
-    daemon.pull(image())
+    client = engine(name, f"https://localhost:{m.tls[1]}", "--ca", authority.ca)
+    client.log_in("pod", "word-of-pod", HUB.get(name, "https://index.docker.io/v1/"))
+    client.pull(image())
     m.wait_line(event="request", object="manifest", status=401)
     assert not hub.select(where="auth", user="pod") and direct.select(where="auth", user="pod")
     assert_nowhere(m, ("pod",))
+
+
+@each
+def test_it_logs_in_at_the_mirror(secure, engine, authority, hub, direct, account, image, name, tmp_path):
+    """With the mirror's account, by its address; Docker knows none for a mirror, and shows that of Docker Hub."""
+    (tmp_path / "users").write_text(f"jo:{RIGHT}\n")
+    m = secure(registries={"docker.io": {"credentials": account(hub, "mirror")}}, server={"auth": {
+        "htpasswd": str(tmp_path / "users"), "rules": [{"users": ["jo"], "private": True}]}})
+    hub.private.add("library/alpha")
+    address = f"localhost:{m.tls[1]}"
+    client = engine(name, f"https://{address}", "--ca", authority.ca)
+    client.log_in("jo", "right", "https://index.docker.io/v1/" if name == "docker" else address)
+    client.pull(image())
+    m.wait_line(event="request", object="blob", status=200, user="jo")
+    assert not direct.count(kind="manifest")

@@ -1,4 +1,6 @@
-"""What `entrepot hosts` and `entrepot nodes` write, read by real clients: the mirror up, down, slow, hanging, returning."""
+"""What `entrepot hosts` and `entrepot nodes` write, read by containerd: the mirror up, down, slow, hanging, returning.
+
+Other clients are in test_engines.py."""
 
 import json
 import os
@@ -9,11 +11,10 @@ import threading
 import time
 import tomllib
 
-import clients
 import commands
 import pytest
 import yaml
-from servers import ROOT, SANITIZER, SANITIZER_ENV, Containerd, Line, binary, free_port, scratch, wait_until
+from servers import ROOT, SANITIZER, SANITIZER_ENV, Containerd, Line, binary, free_port, wait_until
 
 WRITTEN = "# Written by entrepot"
 
@@ -186,32 +187,6 @@ def test_containerd_pulls_by_what_is_written(daemons, mirror, image, certs, vers
     assert r.returncode == 0, r.stdout + r.stderr
     for d in alpha.everything():
         assert daemon.content(d) == alpha.bytes(d)
-
-
-class Written:
-    """A client of containers/image that is told by `entrepot hosts`."""
-
-    def configure(self, mirror):
-        super().configure(mirror)
-        made = self.dir / "containers"
-        made.mkdir(exist_ok=True)
-        entrepot("hosts", "--for", "podman", "--mirror", f"http://{mirror}", "--registry", "docker.io", "--write", made)
-        text = (made / "registries.conf.d/50-entrepot.conf").read_text()
-        (self.dir / "registries.conf").write_text("unqualified-search-registries = []\n" + text)
-
-
-@pytest.mark.parametrize("kind", [clients.Skopeo, clients.Podman])
-def test_podman_and_skopeo_pull_by_what_is_written(mirror, image, kind):
-    if kind is clients.Podman and os.geteuid() != 0:
-        pytest.skip("podman mounts images as root only")
-    alpha = image()
-    tool = type("Told", (Written, kind), {})(scratch("told"))
-    try:
-        got = tool.pull(mirror.address, alpha.repo, alpha.tag)
-        assert got(alpha.child()) == alpha.bytes(alpha.child())
-    finally:
-        tool.close()
-    mirror.wait_line(event="request", registry="docker.io", status="200")
 
 
 @pytest.mark.parametrize("tls", [False, True])

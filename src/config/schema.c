@@ -327,8 +327,8 @@ static const struct schema_item limits_items[] = {
             "as many as `max_connections` allows."},
     {"header_timeout", SCHEMA_DURATION, AT(server.limits.header_timeout_ms), .min = CLOCK_SECOND, .max = HOUR,
      .fallback = "30s", .restart = true,
-     .doc = "From the first byte of a request to the end of its head; over TLS, the handshake and the first request "
-            "together. Then the connection ends."},
+     .doc = "From the first byte of a request to its end: the head, and a body where it has one; over TLS, the handshake "
+            "and the first request together. Then the connection ends."},
     {"min_rate", SCHEMA_SIZE, AT(server.limits.min_rate), .min = 0, .max = INT64_MAX, .fallback = "1KiB",
      .restart = true,
      .doc =
@@ -375,8 +375,8 @@ static const struct schema_item server_items[] = {
      .doc = "After SIGTERM, how long running downloads may take to end before they are cut off. Keep it below the time "
             "that the supervisor grants (30 s in Kubernetes, 90 s in systemd)."},
     {"max_ranges", SCHEMA_COUNT, AT(server.max_ranges), .min = 1, .max = 16384, .fallback = "2048", .restart = true,
-     .doc = "Parts of one `Range` header. A request for more is not answered in parts. Lazy-pulling snapshotters "
-            "ask for up to 1024."},
+     .doc = "Parts of one `Range` header. A request for more is told 400, and its client asks for fewer. Lazy-pulling "
+            "snapshotters ask for up to 1024."},
     {"miss_status", SCHEMA_CHOICE, AT(server.miss_status), .choices = miss_statuses, .fallback = "503",
      .doc = "What is answered when something is not stored and cannot be had now. `503` with `Retry-After` makes "
             "containerd, Docker and BuildKit go on to the next mirror, or to the registry itself, and the kubelet come "

@@ -1,7 +1,7 @@
 /*
- * Ends connections whose clients hold them without getting on: a request's head that does not become complete, an
- * answer that is taken by drops. libmicrohttpd ends those where nothing moves at all, and does not see how much moves;
- * the kernel does. Owns a thread that looks at all of them once a second.
+ * Ends connections whose clients hold them without getting on: a request that does not become complete, an answer that
+ * is taken by drops. libmicrohttpd ends those where nothing moves at all, and does not see how much moves; the kernel
+ * does. Owns a thread that looks at all of them once a second.
  */
 #pragma once
 
@@ -14,7 +14,7 @@ struct headway_watch;
 
 /* What is too slow. */
 struct headway_terms {
-    int64_t header_ms; /* from the first byte of a request to the last of its head; 0: any time */
+    int64_t header_ms; /* from the first byte of a request to its last, of a body too; 0: any time */
     uint64_t min_rate; /* bytes a second; 0: none */
     int64_t over_ms;   /* on an average of so long */
 };
@@ -51,7 +51,7 @@ void headway_watch_destroy(struct headway_watch *w);
 /* `p` is zeroed; `fd` stays open and `client` stays there until the end. Any thread, likewise below. */
 void headway_begin(struct headway_watch *w, struct headway *p, int fd, const char *client);
 void headway_end(struct headway_watch *w, struct headway *p);
-/* A request's head is there; it has been answered. */
+/* A request is there with all that belongs to it; it has been answered. */
 void headway_answering(struct headway *p);
 void headway_answered(struct headway *p);
 

@@ -235,6 +235,8 @@ static enum MHD_Result answer(struct request *r)
     static const struct route_refusal log_in = {401, "UNAUTHORIZED", "log in"};
     static const struct route_refusal too_many = {429, "TOOMANYREQUESTS", "too many requests from this address"};
     enum MHD_Result result;
+    if (r->connected)
+        headway_answering(&r->connected->headway);
     if (r->retry_after_s > 0)
         return reply_refusal(r, &too_many);
     if (r->verdict != ROUTE_OK)
@@ -280,8 +282,6 @@ enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, con
         r->parsed = true;
         r->path = path;
         r->method = method;
-        if (r->connected)
-            headway_answering(&r->connected->headway);
         identify(r);
         count_against_limit(r);
         r->verdict = route_parse(method, r->target, &r->route);

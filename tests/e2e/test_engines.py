@@ -3,7 +3,7 @@
 import os
 
 import pytest
-from engines import BuildKit, CannotStart, Docker, Podman, Skopeo
+from engines import BuildKit, CannotStart, Containers, Docker, Podman, Skopeo
 from pki import Authority
 from servers import free_port
 from test_auth import RIGHT
@@ -11,7 +11,8 @@ from test_nodes import Door
 from test_pull_secrets import assert_nowhere
 
 KINDS = {"docker": Docker, "buildkit": BuildKit, "podman": Podman, "skopeo by crio": Skopeo}
-HUB = {"podman": "docker.io", "skopeo by crio": "docker.io"}    # else by its oldest name
+# Under which name a client keeps an account of Docker Hub
+HUB = {n: "docker.io" if issubclass(k, Containers) else "https://index.docker.io/v1/" for n, k in KINDS.items()}
 
 
 class Tunnel(Door):
@@ -108,7 +109,7 @@ def test_it_shows_the_mirror_no_account_of_docker_hub(secure, engine, authority,
         h.private.add("library/alpha")
         h.add_account("pod", "word-of-pod")
     client = engine(name, f"https://localhost:{m.tls[1]}", "--ca", authority.ca)
-    client.log_in("pod", "word-of-pod", HUB.get(name, "https://index.docker.io/v1/"))
+    client.log_in("pod", "word-of-pod", HUB[name])
     client.pull(image())
     m.wait_line(event="request", object="manifest", status=401)
     assert not hub.select(where="auth", user="pod") and direct.select(where="auth", user="pod")
@@ -117,14 +118,24 @@ def test_it_shows_the_mirror_no_account_of_docker_hub(secure, engine, authority,
 
 @each
 def test_it_logs_in_at_the_mirror(secure, engine, authority, hub, direct, account, image, name, tmp_path):
-    """With the mirror's account, by its address; Docker knows none for a mirror, and shows that of Docker Hub."""
+    """By the account that it keeps for the address; Docker keeps none for a mirror, and shows that of Docker Hub. With
+    another one it is refused, and goes on."""
     (tmp_path / "users").write_text(f"jo:{RIGHT}\n")
     m = secure(registries={"docker.io": {"credentials": account(hub, "mirror")}}, server={"auth": {
         "htpasswd": str(tmp_path / "users"), "rules": [{"users": ["jo"], "private": True}]}})
-    hub.private.add("library/alpha")
+    for h in (hub, direct):
+        h.private.add("library/alpha")
+        h.add_account("pod", "word-of-pod")
     address = f"localhost:{m.tls[1]}"
     client = engine(name, f"https://{address}", "--ca", authority.ca)
-    client.log_in("jo", "right", "https://index.docker.io/v1/" if name == "docker" else address)
+    client.log_in("pod", "word-of-pod", HUB[name])
+    client.pull(image())
+    m.wait_line(event="request", status=401)
+    assert direct.select(where="auth", user="pod") and not hub.count()
+
+    direct.forget()
+    client.log_in("jo", "right", HUB[name] if name == "docker" else address)
     client.pull(image())
     m.wait_line(event="request", object="blob", status=200, user="jo")
     assert not direct.count(kind="manifest")
+    assert_nowhere(m, ("pod",))

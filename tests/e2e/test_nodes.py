@@ -217,6 +217,18 @@ def test_what_is_printed_is_toml_yaml_and_json(tls):
     assert buildkit["registry"][name]["http"] is not tls and (not tls or is_authority(*buildkit["registry"][name]["ca"]))
 
 
+@pytest.mark.parametrize("version", ["1.6", "2.4"])
+def test_containerd_goes_on_to_the_registry_when_the_mirror_is_down(daemons, local, second, image, version):
+    daemon, alpha, name = daemons(version), image(), f"127.0.0.1:{second.registry.port}"
+    daemon.certs.mkdir(exist_ok=True)
+    entrepot("hosts", "--for", "containerd", "--mirror", f"http://{local.address}", "--registry", name, "--write", daemon.certs)
+    commands.assert_pulls(daemon, alpha, name)
+    assert not came_by_itself(second)
+    local.stop()
+    commands.assert_pulls(daemon, alpha, name)
+    assert came_by_itself(second)
+
+
 def test_files_of_others_stay_and_that_is_said(certs):
     theirs = certs / "docker.io/hosts.toml"
     theirs.parent.mkdir()

@@ -201,7 +201,7 @@ def test_containerd_pulls_with_the_pod_s_secret_over_tls(secure, authority, hub,
     assert not hub.select(where="auth", user="pod"), "in plain text nobody is asked for it"
 
     tell(daemon, f"https://localhost:{m.tls[1]}", "--ca", authority.ca)
-    assert_refused({}, wrong)
+    assert_refused({}, wrong, {**right, "server_address": "https://index.docker.io/v1/"})   # the kubelet names none
     assert not hub.count(kind="manifest", method="GET"), "nothing is fetched for them"
     assert_pulls(daemon, alpha, **right)
     assert {r.user for r in hub.select(kind="manifest", method="GET", status=200)} == {"mirror"}

@@ -30,16 +30,21 @@ class Rendered(list):
         assert len(found) == 1, (kind, name, [o["metadata"]["name"] for o in self.of(kind)])
         return found[0]
 
-    def pods(self):
-        """The specification of every pod, with the name of what makes it."""
+    def templates(self):
+        """What makes each pod, with the pod that it makes."""
         for o in self:
             spec = o.get("spec", {})
             if o["kind"] == "Pod":
-                yield o["metadata"]["name"], spec
+                yield o, o
             elif o["kind"] == "CronJob":
-                yield o["metadata"]["name"], spec["jobTemplate"]["spec"]["template"]["spec"]
+                yield o, spec["jobTemplate"]["spec"]["template"]
             elif "template" in spec:
-                yield o["metadata"]["name"], spec["template"]["spec"]
+                yield o, spec["template"]
+
+    def pods(self):
+        """The specification of every pod, with the name of what makes it."""
+        for o, template in self.templates():
+            yield o["metadata"]["name"], template["spec"]
 
     def configs(self):
         """The configuration of each replica, as text, by the name of its pod."""

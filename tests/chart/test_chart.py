@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import pytest
+import security
 import yaml
 from conftest import CHART, KUBERNETES, TOOLS, Refused, Rendered, binary, helm
 
@@ -102,6 +103,13 @@ def test_kubernetes_takes_every_object(render, tmp_path, name, version):
     assert r.returncode == 0 and r.stdout.count(" passed ") == len(objects) >= 5, r.stdout + r.stderr
 
 
+def spoil(o, path, value):
+    *way, last = path
+    for key in way:
+        o = o[key]
+    o[last] = value
+
+
 @pytest.mark.parametrize("kind, path, value, says", [
     ("Service", ("spec", "clusterIp"), "None", "clusterIp"),
     ("ServiceMonitor", ("spec", "endpoints", 0, "intervals"), "30s", "intervals"),
@@ -117,11 +125,7 @@ def test_kubernetes_takes_every_object(render, tmp_path, name, version):
 def test_what_is_misspelt_is_found(render, tmp_path, kind, path, value, says):
     """The schemas are looked at, and are not too lenient."""
     o = render(VALUES["tls-everything"]).of(kind)[0]
-    *way, last = path
-    spoilt = o
-    for key in way:
-        spoilt = spoilt[key]
-    spoilt[last] = value
+    spoil(o, path, value)
     r = validate([o], tmp_path, "1.34.0")
     assert " passed " not in r.stdout and says in r.stdout, r.stdout + r.stderr
 
@@ -358,22 +362,75 @@ def test_each_mount_has_its_volume_and_each_volume_its_mount(objects):
 
 # --- what pods may --------------------------------------------------------------------------------------------------
 
-def test_pods_are_restricted_but_for_the_nodes(objects):
-    """As Pod Security's level `restricted` asks; the DaemonSet writes a directory of the node's, as root without rights."""
+NODES_BREAK = {"host namespaces", "hostPath", "volume types", "runs as root", "may run as root"}
+
+
+def test_every_pod_is_restricted_but_what_touches_the_node(objects):
+    """By Pod Security's level. The DaemonSet writes a directory of the node's, as root without rights; hostPort is wanted."""
+    seen = 0
     for name, pod in objects.pods():
-        nodes = name.endswith("-nodes")
-        assert pod["automountServiceAccountToken"] is False
-        assert pod.get("hostNetwork", False) == nodes
-        for c in pod["containers"]:
-            may = c["securityContext"]
-            assert may["allowPrivilegeEscalation"] is False and may["readOnlyRootFilesystem"] is True
-            assert may["capabilities"] == {"drop": ["ALL"]} and not may.get("privileged")
-        for v in pod.get("volumes", []):
-            assert "hostPath" not in v or nodes
-        if not nodes:
-            assert pod["securityContext"]["runAsNonRoot"] is True
-            assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        ports = [p for c in pod["containers"] for p in c.get("ports", [])]
+        wanted = {"host ports"} if any("hostPort" in p for p in ports) else set()
+        if name.endswith("-nodes"):
+            wanted = NODES_BREAK
+        else:
             assert pod["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
+        assert security.broken(pod) == wanted, name
+        assert pod["automountServiceAccountToken"] is False
+        assert all(c["securityContext"]["readOnlyRootFilesystem"] is True for c in pod["containers"])
+        seen += 1
+    assert seen >= 2, "the mirror, and the test of the release"
+
+
+@pytest.mark.parametrize("path, value, breaks", [
+    (("hostPID",), True, "host namespaces"),
+    (("volumes", 0), {"name": "x", "hostPath": {"path": "/"}}, "hostPath"),
+    (("volumes", 0), {"name": "x", "nfs": {"server": "x", "path": "/"}}, "volume types"),
+    (("securityContext", "runAsNonRoot"), None, "may run as root"),
+    (("securityContext", "runAsUser"), 0, "runs as root"),
+    (("securityContext", "seccompProfile"), {}, "no seccomp"),
+    (("securityContext", "seccompProfile"), {"type": "Unconfined"}, "seccomp"),
+    (("securityContext", "sysctls"), [{"name": "net.core.somaxconn", "value": "1"}], "sysctls"),
+    (("initContainers",), [{"name": "x"}], "all capabilities"),
+    (("containers", 0, "securityContext", "privileged"), True, "privileged"),
+    (("containers", 0, "securityContext", "allowPrivilegeEscalation"), None, "privilege escalation"),
+    (("containers", 0, "securityContext", "capabilities"), {"drop": ["ALL"], "add": ["SYS_ADMIN"]}, "capabilities"),
+    (("containers", 0, "securityContext", "capabilities"), {"drop": ["NET_RAW"]}, "all capabilities"),
+    (("containers", 0, "ports", 0, "hostPort"), 5000, "host ports"),
+    (("containers", 0, "livenessProbe", "httpGet", "host"), "127.0.0.1", "host of a probe"),
+])
+def test_what_pod_security_refuses_is_found(render, path, value, breaks):
+    pod = render().one("StatefulSet")["spec"]["template"]["spec"]
+    spoil(pod, path, value)
+    assert breaks in security.broken(pod)
+
+
+def matches(labels, rule):
+    """Whether a peer of a NetworkPolicy, or a selector, takes a pod of the release's namespace."""
+    return "ipBlock" not in rule and rule.get("podSelector", {}).get("matchLabels", {}).items() <= labels.items()
+
+
+def admits(policy, labels, port):
+    return any(port in [p["port"] for p in r["ports"]] and ("from" not in r or any(matches(labels, f) for f in r["from"]))
+               for r in policy["spec"]["ingress"])
+
+
+def test_the_policy_and_the_budget_are_of_the_mirrors_alone_and_each_pod_reaches_what_it_asks(objects):
+    labels = {o["metadata"]["name"]: t["metadata"]["labels"] for o, t in objects.templates()}
+    mirror = objects.one("StatefulSet")["metadata"]["name"]
+    for kind, key in (("NetworkPolicy", "podSelector"), ("PodDisruptionBudget", "selector")):
+        for o in objects.of(kind):
+            assert [n for n in labels if o["spec"][key]["matchLabels"].items() <= labels[n].items()] == [mirror], kind
+    for budget in objects.of("PodDisruptionBudget"):
+        assert budget["spec"]["maxUnavailable"] < objects.one("StatefulSet")["spec"]["replicas"]
+    for policy in objects.of("NetworkPolicy"):
+        asked = next(p for p in ("http", "https") if admits(policy, labels[mirror], p))
+        for name, pod in objects.pods():
+            args = pod["containers"][0]["args"]
+            admin = any(a.startswith("--admin=") for a in args)
+            assert admits(policy, labels[name], "admin") == admin, name
+            if name.endswith("-test") or name == mirror:
+                assert admits(policy, labels[name], asked), name
 
 
 def test_all_is_denied_but_what_is_needed(render):

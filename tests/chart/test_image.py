@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -78,6 +79,20 @@ def test_the_containerfile_ends_in_an_image_of_nothing_else():
     last = (ROOT / "config/image/Containerfile").read_text().split("\nFROM ")[-1]
     assert last.startswith("scratch\n")
     assert re.search(r"^USER 65532:65532$", last, re.M) and not re.search(r"^(RUN|ADD)\b", last, re.M)
+
+
+def test_the_containerfile_copies_what_the_build_reads(tmp_path):
+    first = (ROOT / "config/image/Containerfile").read_text().split("\nFROM ")[1]
+    copies = [m.split() for m in re.findall(r"^COPY (?!--)(.*)$", first, re.M)]
+    assert len(copies) >= 4
+    for *sources, target in copies:
+        for s in sources:
+            to = tmp_path / target / ("" if target != "./" else s)
+            (shutil.copytree if (ROOT / s).is_dir() else shutil.copyfile)(ROOT / s, to)
+    for needed in ("dev", "config/image/rootfs.py"):
+        assert (tmp_path / needed).exists()
+    r = subprocess.run(["meson", "setup", "build", "-Dtests=false"], cwd=tmp_path, capture_output=True, text=True)
+    assert r.returncode == 0, r.stdout[-2000:] + r.stderr
 
 
 def test_the_unit_is_right_and_shut_in(tmp_path):

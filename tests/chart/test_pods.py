@@ -204,7 +204,8 @@ def test_a_pod_starts_without_the_secret_of_an_account_and_says_so(node, hub):
     make_image(hub, "library/made", "1")
     n = node({"registries": {"docker.io": {"url": hub.url(), "secret": "docker-account"}}})
     c = start_mirror(n)
-    assert [ln for ln in c.lines if "docker-account" in ln and ln.get("level") in ("warning", "error")], c.lines
+    said, = c.find(event="credentials")
+    assert "/etc/entrepot/accounts/docker-account/.dockerconfigjson" in said, said
     is_here("library/made:1")
     in_time(n, c)
 

@@ -105,6 +105,7 @@ class Node:
 
     def __init__(self, directory, image, objects, secrets):
         self.dir, self.image, self.objects, self.secrets = directory, image, objects, secrets
+        self.addresses = {}     # of replicas, where they are not the Service's
         self.runtime = ["runc", "--root", str(directory / "runc")]
         self.containers = []
         self.dir.mkdir(exist_ok=True)
@@ -152,13 +153,14 @@ class Node:
 
     def _hosts(self):
         """Services, by every name that the cluster's DNS would know, and the replicas."""
-        names = ["localhost"]
+        names = {"localhost": "127.0.0.1"}
         for s in self.objects.of("Service"):
             full = f"{s['metadata']['name']}.ns.svc.cluster.local"
-            names += [full, full.removesuffix(".cluster.local")]
             if s["spec"].get("clusterIP") == "None":
-                names += [f"{n}.{full}" for n in self.objects.configs()]
-        return "".join(f"{SERVICE_ADDRESS} {n}\n" for n in names)
+                names.update({f"{n}.{full}": self.addresses.get(n, SERVICE_ADDRESS) for n in self.objects.configs()})
+            else:
+                names.update(dict.fromkeys((full, full.removesuffix(".cluster.local")), SERVICE_ADDRESS))
+        return "".join(f"{address} {n}\n" for n, address in names.items())
 
     # --- processes ------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,7 @@ ROOT = CHART.parents[1]
 CLONE_NEWNET = 0x40000000
 TOKEN = {"admin-token": {"token": "word-of-the-administrator"}}
 ADMIN = {"admin": {"tokenSecret": {"name": "admin-token"}}}
-MIRROR = ("127.0.0.1", 5000)
+REPLICAS = {"r-entrepot-0": "127.0.0.2", "r-entrepot-1": "127.0.0.3"}
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +69,7 @@ def node(image, hub, render, tmp_path):
 
     def make(values=None, secrets=None):
         values = {"registries": {"docker.io": {"url": hub.url()}}, **(values or {})}
-        made.append(pods.Node(tmp_path / "node", image, render(values), {**TOKEN, **(secrets or {})}))
+        made.append(pods.Node(tmp_path / f"node{len(made)}", image, render(values), {**TOKEN, **(secrets or {})}))
         return made[-1]
 
     yield make
@@ -77,23 +77,18 @@ def node(image, hub, render, tmp_path):
         n.close()
 
 
-def start_mirror(node):
-    c = node.start("r-entrepot-0", node.of("StatefulSet", "r-entrepot"), claims=["store"])
+def start_mirror(node, pod="r-entrepot-0"):
+    spec = node.of("StatefulSet", "r-entrepot")
+    c = node.start(pod, spec, claims=["store"])
     c.wait_line(event=lambda e: e in ("ready", "ready_tls"))
-    wait_until(lambda: all(is_well(p) for p in probes(node).values()), "the probes are content")
-    return c
-
-
-def probes(node):
-    container, = node.of("StatefulSet", "r-entrepot")["containers"]
+    container, = spec["containers"]
     ports = {p["name"]: p["containerPort"] for p in container["ports"]}
-    gets = {k: container[k]["httpGet"] for k in ("startupProbe", "readinessProbe", "livenessProbe")}
-    return {k: (ports[g["port"]], g["path"]) for k, g in gets.items()}
-
-
-def is_well(probe):
-    port, path = probe
-    return Client(("127.0.0.1", port)).get(path).status == 200
+    client = Client((node.addresses.get(pod, pods.SERVICE_ADDRESS), ports["ops"]))
+    for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
+        get = container[probe]["httpGet"]
+        assert get["port"] == "ops"
+        wait_until(lambda path=get["path"]: client.get(path).status == 200, f"{probe} is content")
+    return c
 
 
 def in_time(node, container):
@@ -108,10 +103,10 @@ def end_of(node, kind, name, pod, status=0):
     return c.stdout + "\n".join(c.lines)
 
 
-def is_here(*names):
+def is_here(*names, at="127.0.0.1"):
     for name in names:
         repo, _, tag = name.rpartition(":")
-        client = Client(MIRROR)
+        client = Client((at, 5000))
         r = client.get(f"/v2/{repo}/manifests/{tag}?ns=docker.io")
         assert r.status == 200, (name, r.status)
         for d in [r.json["config"], *r.json["layers"]]:
@@ -171,7 +166,7 @@ def test_a_download_that_runs_is_ended_before_the_pod_ends(node, hub):
     n = node({"drainSeconds": 20})
     _, layer = make_image(hub, "library/made", "1")
     c = start_mirror(n)
-    client = Client(MIRROR)
+    client = Client(("127.0.0.1", 5000))
     assert client.get("/v2/library/made/manifests/1?ns=docker.io").status == 200
     with hub.fault("stall", times=1, kind="blob", reference=layer, at=100) as stall:
         got = {}
@@ -281,6 +276,29 @@ def test_the_test_of_the_release_says_whether_the_mirror_answers(node):
     in_time(n, c)
 
 
+# --- two replicas ---------------------------------------------------------------------------------------------------
+
+def test_two_replicas_seed_for_one_price_and_one_is_enough(node, hub):
+    """Each at an address of its own, where its sibling finds it by the headless Service's name."""
+    names = [f"library/made:{i}" for i in range(3)]
+    for name in names:
+        make_image(hub, *name.split(":"))
+    values = {**ADMIN, "replicas": 2, "seeds": {"base": {"images": "".join(f"docker.io/{name}\n" for name in names)}}}
+    mirrors = {}
+    for pod, address in REPLICAS.items():
+        n = node({**values, "addresses": [address]})
+        n.addresses = REPLICAS
+        mirrors[pod] = n, start_mirror(n, pod)
+    for i, (n, _) in enumerate(mirrors.values()):
+        assert "3 of 3 images are here" in end_of(n, "Job", f"r-entrepot-seed-base-{i}", f"seed-{i}")
+    assert hub.budget().counted == 3
+    hub.refuse()
+    first, second = mirrors.values()
+    in_time(*first)
+    is_here(*names, at=REPLICAS["r-entrepot-1"])
+    in_time(*second)
+
+
 # --- nodes ----------------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("client, directory, files", [
@@ -317,5 +335,5 @@ def test_over_tls_alone(node, hub, tmp_path):
     nodes.wait_line(action="written")
     nodes.stop()
     with pytest.raises(ConnectionRefusedError):
-        socket.create_connection(MIRROR, 5)
+        socket.create_connection(("127.0.0.1", 5000), 5)
     in_time(n, c)

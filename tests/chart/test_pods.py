@@ -13,10 +13,11 @@ import commands
 import pki
 import pods
 import pytest
+import yaml
 from clients import Skopeo
 from conftest import CHART, Rendered
 from hub import Hub
-from servers import scratch, wait_until
+from servers import Containerd, Process, scratch, wait_until
 from test_budget import make_image
 from wire import Client
 
@@ -28,8 +29,8 @@ REPLICAS = {"r-entrepot-0": "127.0.0.2", "r-entrepot-1": "127.0.0.3"}
 
 
 @pytest.fixture(scope="session")
-def image(tmp_path_factory):
-    """Of ./dev image, or the archive that ENTREPOT_IMAGE names."""
+def archive():
+    """Of ./dev image, or the one that ENTREPOT_IMAGE names."""
     if os.geteuid() != 0:
         pytest.skip("runc, with users and mounts as a kubelet makes them, needs root")
     archive = os.environ.get("ENTREPOT_IMAGE")
@@ -38,6 +39,11 @@ def image(tmp_path_factory):
         assert r.returncode == 0, r.stderr[-4000:]
         archive = ROOT / "results/image/entrepot.oci.tar"
     assert pathlib.Path(archive).stat().st_size < 30 << 20, "layers are compressed in it"
+    return archive
+
+
+@pytest.fixture(scope="session")
+def image(archive, tmp_path_factory):
     return pods.Image(archive, tmp_path_factory.mktemp("image"))
 
 
@@ -225,6 +231,33 @@ def test_the_image_says_how_it_is_run(node, hub, image):
     c.wait_line(event="ready")
     is_here("library/made:1")
     c.stop()
+
+
+@pytest.mark.parametrize("version", ["1.6", "2.4"])
+def test_containerd_takes_the_archive_and_runs_it(archive, hub, tmp_path, version):
+    """As `kind load image-archive` hands it over; by containerd's own seccomp profile."""
+    store, config = tmp_path / "store", tmp_path / "entrepot.yaml"
+    store.mkdir()
+    os.chown(store, 65532, 65532)
+    config.write_text(yaml.safe_dump({"version": 1, "server": {"listen": ["127.0.0.1:5000"]}, "store": {"path": "/var/lib/entrepot"},
+                                      "registries": {"docker.io": {"url": hub.url()}}}))
+    make_image(hub, "library/made", "1")
+    daemon, c = Containerd(version), Process()
+    try:
+        r = daemon.ctr("images", "import", "--snapshotter", "native", archive)
+        assert r.returncode == 0, r.stdout + r.stderr
+        name = daemon.ctr("images", "ls", "-q").stdout.strip()
+        c.run([daemon.base / "ctr", "-a", daemon.socket, "-n", "test", "run", "--rm", "--snapshotter", "native", "--read-only",
+               "--seccomp", "--net-host", "--mount", f"type=bind,src={store},dst=/var/lib/entrepot,options=rbind:rw",
+               "--mount", f"type=bind,src={config},dst=/etc/entrepot/entrepot.yaml,options=rbind:ro", name, "it"])
+        c.wait_line(event="ready")
+        is_here("library/made:1")
+        c.stop()
+    finally:
+        if c.running():
+            daemon.ctr("tasks", "kill", "-s", "SIGKILL", "it")
+            c.wait()
+        daemon.stop()
 
 
 # --- jobs -----------------------------------------------------------------------------------------------------------

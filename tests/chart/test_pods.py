@@ -169,7 +169,7 @@ def test_what_is_stored_is_there_for_the_next_pod(node, hub):
 
 
 def test_a_download_that_runs_is_ended_before_the_pod_ends(node, hub):
-    n = node({"drainSeconds": 20})
+    n = node({"drainSeconds": 20, "config": {"prefetch": {"enabled": False}}})
     _, layer = make_image(hub, "library/made", "1")
     c = start_mirror(n)
     client = Client(("127.0.0.1", 5000))

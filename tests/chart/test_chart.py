@@ -568,6 +568,29 @@ def test_jobs_speak_to_each_replica(render):
     assert jobs["r-entrepot-seed-nightly-1"]["kind"] == "CronJob"
 
 
+# --- the notes ------------------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("values, says", [
+    ({}, ["http://r-entrepot.ns.svc:5000", "kubectl -n ns exec r-entrepot-0 -- entrepot status", "set nodes.enabled", "set image.repository"]),
+    ({**TLS, "http": {"enabled": False}}, ["https://r-entrepot.ns.svc:5443"]),
+    ({"nodes": {"enabled": True, "client": "crio"}}, ["Each node's crio is told of it in /etc/containers", "logs daemonset/r-entrepot-nodes"]),
+    ({"ingress": {"enabled": True, "host": "mirror.example", "tlsSecretName": "front"}}, ["https://mirror.example"]),
+    ({"service": {"type": "LoadBalancer"}}, ["reachable from outside"]),
+    ({"image": {"repository": "registry.example/entrepot"}, "registries": {"docker.io": False}}, ["mirrors gcr.io ghcr.io"]),
+])
+def test_the_notes_say_where_it_is_and_what_is_left_to_do(tmp_path, values, says):
+    """`helm template` leaves them out: here they are a ConfigMap of a copy of the chart."""
+    chart = shutil.copytree(CHART, tmp_path / "entrepot")
+    (chart / "templates/NOTES.txt").rename(chart / "notes")
+    (chart / "templates/notes.yaml").write_text(
+        'apiVersion: v1\nkind: ConfigMap\nmetadata: {name: notes}\ndata:\n  notes: |\n{{ tpl (.Files.Get "notes") . | indent 4 }}\n')
+    r = helm("template", "r", chart, "-n", "ns", "--kube-version", "1.34.0", "-s", "templates/notes.yaml", "-f", "-", stdin=yaml.safe_dump(values))
+    assert r.returncode == 0, r.stderr
+    notes = yaml.safe_load(r.stdout)["data"]["notes"]
+    assert all(s in notes for s in says), notes
+    assert ("set image.repository" in notes) == ("image" not in values)
+
+
 # --- the README -----------------------------------------------------------------------------------------------------
 
 def test_the_readme_says_what_the_values_say():

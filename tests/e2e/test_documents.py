@@ -1,9 +1,12 @@
 """The documents: configurations in them are good, links lead somewhere."""
 
+import configparser
+import json
 import pathlib
 import re
 import subprocess
 import textwrap
+import tomllib
 
 import pytest
 import servers
@@ -12,6 +15,7 @@ import yaml
 ROOT = servers.ROOT
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 REFERENCE = ROOT / "docs/configuration.md"
+OF_THE_CHART = {ROOT / "docs/kubernetes.md"}  # its YAML is values and objects: tests/chart/test_shown.py
 FENCE = re.compile(r"(?ms)^```(\S*)[^\n]*\n(.*?)^```\s*$")
 INDENTED = re.compile(r"(?m)(?<=\n\n)(?:(?: {4}.*| *)\n)+")
 
@@ -28,7 +32,7 @@ def configurations():
     for path in sorted(ROOT.glob("config/*.yaml")):
         yield pytest.param(path.read_text(), id=str(path.relative_to(ROOT)))
     sections = set(re.findall(r"(?m)^## `(\w+)`$", REFERENCE.read_text())) if REFERENCE.exists() else set()
-    for path in DOCUMENTS:
+    for path in sorted(set(DOCUMENTS) - OF_THE_CHART):
         for n, text in enumerate(blocks(path)):
             try:
                 read = yaml.safe_load(text)
@@ -47,6 +51,45 @@ def test_a_configuration_that_is_shown_is_good(text, tmp_path):
     path.write_text(re.sub(r"(?m)^(\s*ca_file:) /.*$", rf"\1 {path}", text))
     r = subprocess.run([servers.binary(), "check-config", path], capture_output=True, text=True, cwd=ROOT)
     assert r.returncode == 0, r.stderr
+
+
+def snippets():
+    """What says by its form, or by the file that it goes to, which language it is in."""
+    for path in DOCUMENTS:
+        text = path.read_text()
+        found = [(m.group(1), m.group(2)) for m in FENCE.finditer(text)]
+        for block in blocks(path):
+            found += [("json", block)] if block.startswith("{") else [("toml", block)] if block.startswith("[[") else []
+        found += [(m.group(1), textwrap.dedent(m.group(2))) for m in
+                  re.finditer(r"(?ms)^ *cat > \S+\.(toml|yaml|json) <<END\n(.*?)^ *END$", text)]
+        for n, (language, block) in enumerate(found):
+            if language:
+                yield pytest.param(language, block, id=f"{path.relative_to(ROOT)}-{language}-{n}")
+
+
+def read_unit(text):
+    parser = configparser.ConfigParser(strict=False, interpolation=None)
+    parser.optionxform = str
+    parser.read_string(text)
+    assert parser.sections()
+
+
+READERS = {"yaml": lambda text: list(yaml.safe_load_all(text)), "toml": tomllib.loads, "json": json.loads, "ini": read_unit}
+
+
+@pytest.mark.parametrize("language,text", snippets())
+def test_a_snippet_is_of_its_language(language, text):
+    assert language in READERS, "nobody reads that"
+    READERS[language](text)
+
+
+@pytest.mark.parametrize("text", [pytest.param(p.values[1], id=p.id) for p in snippets() if "[host." in p.values[1]])
+def test_a_hosts_toml_is_what_every_containerd_reads(text):
+    """`referrers` would make an older one ignore the whole file."""
+    hosts = tomllib.loads(text)
+    assert hosts["server"].startswith("https://")
+    for url, host in hosts["host"].items():
+        assert url.startswith(("http://", "https://")) and host["capabilities"] == ["pull", "resolve"]
 
 
 def anchor(heading):

@@ -307,7 +307,7 @@ def release_of_another_version(tmp_path):
     """What `helm template` makes of all values with a chart that differs in its own version alone."""
     chart = shutil.copytree(CHART, tmp_path / "entrepot")
     file = chart / "Chart.yaml"
-    file.write_text(re.sub(r"(?m)^version: .*$", "version: 9.9.9", file.read_text()))
+    file.write_text(re.sub(r"(?m)^version: .*$", "version: 9.9.9+of-flux", file.read_text()))
     r = helm("template", "r", chart, "-n", "ns", "--kube-version", "1.34.0", "-f", "-", stdin=yaml.safe_dump(EVERYTHING))
     assert r.returncode == 0, r.stderr
     return Rendered(o for o in yaml.safe_load_all(r.stdout) if o)
@@ -315,7 +315,7 @@ def release_of_another_version(tmp_path):
 
 def test_a_new_version_of_the_chart_restarts_nothing_by_itself(render, tmp_path):
     old, new = render(EVERYTHING), release_of_another_version(tmp_path)
-    assert "9.9.9" in new.one("StatefulSet")["metadata"]["labels"]["helm.sh/chart"]
+    assert new.one("StatefulSet")["metadata"]["labels"]["helm.sh/chart"] == "entrepot-9.9.9_of-flux", "a label has no plus sign"
     for kind in ("StatefulSet", "DaemonSet"):
         assert old.one(kind)["spec"] == new.one(kind)["spec"]
 
@@ -490,10 +490,14 @@ def test_replicas_are_spread_over_nodes(render):
 def test_what_is_said_of_pods_is_there(render):
     template = render(EVERYTHING).one("StatefulSet")["spec"]["template"]
     pod = template["spec"]
-    for key in ("nodeSelector", "tolerations", "affinity", "priorityClassName", "serviceAccountName"):
+    assert pod["nodeSelector"] == {"kubernetes.io/os": "linux", "disk": "ssd"}
+    for key in ("tolerations", "affinity", "priorityClassName", "serviceAccountName"):
         assert pod[key] == EVERYTHING[key], key
     assert pod["imagePullSecrets"] == [{"name": "pull"}]
     assert template["metadata"]["labels"]["e"] == "f" and template["metadata"]["annotations"]["c"] == "d"
+    for name, other in render(EVERYTHING).pods():
+        if not name.endswith("-nodes"):
+            assert (other["nodeSelector"], other["tolerations"]) == (pod["nodeSelector"], pod["tolerations"]), name
     container, = pod["containers"]
     assert EVERYTHING["extraEnv"][0] in container["env"]
     assert EVERYTHING["extraVolumeMounts"][0] in container["volumeMounts"] and EVERYTHING["extraVolumes"][0] in pod["volumes"]

@@ -20,9 +20,9 @@ app.kubernetes.io/component: {{ index . 1 }}
 
 {{- define "entrepot.labels" -}}
 {{ include "entrepot.selector" . }}
-app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | replace "+" "_" | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
-helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 }}
 {{- end -}}
 
 {{- define "entrepot.image" -}}
@@ -58,6 +58,16 @@ allowPrivilegeEscalation: false
 readOnlyRootFilesystem: true
 capabilities:
   drop: [ALL]
+{{- end -}}
+
+{{/* On which nodes pods may be, but for the nodes' own */}}
+{{- define "entrepot.placement" -}}
+{{- with .Values.nodeSelector -}}
+nodeSelector: {{- toYaml . | nindent 2 }}
+{{ end -}}
+{{- with .Values.tolerations -}}
+tolerations: {{- toYaml . | nindent 2 }}
+{{- end -}}
 {{- end -}}
 
 {{/* Of what asks the mirror and does nothing itself */}}
@@ -182,6 +192,7 @@ spec:
   enableServiceLinks: false
   {{- with include "entrepot.pullSecrets" .root }}{{ . | nindent 2 }}{{ end }}
   securityContext: {{- toYaml .root.Values.podSecurityContext | nindent 4 }}
+  {{- with include "entrepot.placement" .root }}{{ . | trim | nindent 2 }}{{ end }}
   containers:
     - name: entrepot
       image: {{ include "entrepot.image" .root }}

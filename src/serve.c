@@ -14,6 +14,7 @@
 #include "config/config.h"
 #include "mirror/mirror.h"
 #include "server/admin.h"
+#include "server/guard.h"
 #include "server/ops.h"
 #include "server/server.h"
 #include "upstream/upstream.h"
@@ -28,8 +29,8 @@
 #define ACCOUNTS_EVERY_S 5
 
 /*
- *   start: configuration → ops → store → upstream → mirror → admin API → server
- *   stop:  admin API → server (drains) → upstream's jobs → mirror → upstream → store → ops
+ *   start: configuration → ops → store → upstream → mirror → guard → admin API → server
+ *   stop:  admin API → server (drains) → guard → upstream's jobs → mirror → upstream → store → ops
  *
  * A floor that was not started is NULL and is passed over by the stop.
  */
@@ -39,6 +40,7 @@ struct service {
     struct blobstore *store;
     struct upstream *upstream;
     struct mirror *mirror;
+    struct guard *guard; /* of the admin API and the server */
     struct admin *admin;
     struct admin_server *admin_server; /* NULL also where nobody wants it */
     struct server *server;
@@ -216,7 +218,7 @@ static int start_admin(struct service *s, struct config *config)
         .config = config, .store = s->store, .upstream = s->upstream, .mirror = s->mirror};
     int r = admin_create(&options, &s->admin);
     if (r == 0)
-        r = admin_server_start(config, s->admin, &s->admin_server, &errors);
+        r = admin_server_start(config, s->admin, s->guard, &s->admin_server, &errors);
     return r < 0 ? fail("admin", r, &errors) : 0;
 }
 
@@ -242,11 +244,15 @@ static int start_floors(struct service *s)
         return fail("mirror", r, NULL);
     s->collected = (struct collected){.upstream = s->upstream, .mirror = s->mirror};
     collect_start(&s->collected);
+    buf_reset(&errors);
+    r = guard_create(config, &s->guard, &errors);
+    if (r < 0)
+        return fail("server", r, &errors);
     r = start_admin(s, config);
     if (r < 0)
         return r;
     buf_reset(&errors);
-    r = server_start(config, s->mirror, &s->server, &errors);
+    r = server_start(config, s->mirror, s->guard, &s->server, &errors);
     if (r < 0)
         return fail("server", r, &errors);
     ops_enter(s->ops, OPS_SERVING);
@@ -298,6 +304,7 @@ static void stop(struct service *s)
     admin_server_stop(s->admin_server);
     admin_destroy(s->admin);
     server_stop(s->server);
+    guard_destroy(s->guard);
     collect_stop();
     if (s->upstream)
         upstream_stop(s->upstream);

@@ -26,6 +26,7 @@ int admin_create(const struct admin_options *options, struct admin **ret_admin)
     (void)pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
     (void)pthread_rwlock_init(&a->config_lock, NULL);
     (void)pthread_mutex_init(&a->lock, NULL);
+    (void)pthread_mutex_init(&a->seeds_lock, NULL);
     (void)pthread_cond_init(&a->cut_now, &attr);
     (void)pthread_condattr_destroy(&attr);
     int r = backups_create(a, &a->backups);
@@ -84,6 +85,7 @@ void admin_destroy(struct admin *a)
     backups_destroy(a->backups);
     (void)pthread_cond_destroy(&a->cut_now);
     (void)pthread_mutex_destroy(&a->lock);
+    (void)pthread_mutex_destroy(&a->seeds_lock);
     (void)pthread_rwlock_destroy(&a->config_lock);
     free(a);
 }

@@ -38,10 +38,20 @@ void admin_cut(struct admin *a);
 void admin_destroy(struct admin *a);
 
 #define ADMIN_PARAMS_MAX 16
-#define ADMIN_WHO_MAX 96
+#define ADMIN_WHO_MAX 256
 
 struct admin_param {
     const char *name, *value; /* decoded */
+};
+
+/* What who asks may do. Zeroed: nothing. What each route takes is in the table of routes (routes.c). */
+struct admin_rights {
+    bool admin; /* everything; then the rest is not looked at */
+    /* Seeding, and all that goes with it: in some repository, in all, in this one (a registry's own name). */
+    bool seed, seed_everywhere;
+    bool (*may_seed)(const void *arg, const char *registry, const char *repository); /* where `seed` */
+    const void *arg;
+    const char *limit; /* what else than rules leaves him without the rest, in words; or NULL */
 };
 
 struct admin_request {
@@ -51,7 +61,8 @@ struct admin_request {
     const char *id; /* what stands for the `*` of a route, or NULL; set by admin_handle() */
     const char *body;
     size_t body_len;
-    char who[ADMIN_WHO_MAX]; /* "uid=0 pid=4711", "token 127.0.0.1": for the log */
+    char who[ADMIN_WHO_MAX]; /* "uid=0 pid=4711", "token 127.0.0.1", "user jo 127.0.0.1": for the log */
+    struct admin_rights rights;
 };
 
 /* An answer is JSON, or a stream. Zeroed by the caller. */

@@ -213,8 +213,8 @@ static json_t *describe_unknown(const char *image, const char *origin, const cha
 }
 
 /* Not 0: the reply says what is wrong. */
-static int audit_image(struct admin *a, const json_t *image, const struct choice *defaults, struct admin_reply *reply,
-                       json_t **ret_json)
+static int audit_image(struct admin *a, const struct admin_request *request, const json_t *image,
+                       const struct choice *defaults, struct admin_reply *reply, json_t **ret_json)
 {
     AUTO(auto_stock_destroy) struct stock *s = NULL;
     const char *text = json_string_value(json_object_get(image, "image")),
@@ -226,6 +226,10 @@ static int audit_image(struct admin *a, const json_t *image, const struct choice
     if (!text || image_name_parse(text, strlen(text), &name, &wrong) < 0) {
         admin_fail(reply, 400, "bad_image", "%.200s is no image: %s", text ? text : "\"image\"", wrong);
         return -EINVAL;
+    }
+    if (!admin_may_image(a, request, text)) {
+        admin_forbid(request, reply, "seed", text);
+        return -EACCES;
     }
     if (!read_platforms(platforms, defaults, &choice)) {
         admin_fail(reply, 400, "bad_platform", "%.200s: its platforms are none, or too many", text);
@@ -246,8 +250,8 @@ static int audit_image(struct admin *a, const json_t *image, const struct choice
     return 0;
 }
 
-static json_t *audit_images(struct admin *a, const json_t *images, const struct choice *defaults,
-                            struct admin_reply *reply)
+static json_t *audit_images(struct admin *a, const struct admin_request *request, const json_t *images,
+                            const struct choice *defaults, struct admin_reply *reply)
 {
     AUTO(auto_json_decref) json_t *described = json_array();
     const json_t *image;
@@ -255,7 +259,7 @@ static json_t *audit_images(struct admin *a, const json_t *images, const struct 
     json_array_foreach(images, at, image)
     {
         json_t *json = NULL;
-        if (audit_image(a, image, defaults, reply, &json) < 0)
+        if (audit_image(a, request, image, defaults, reply, &json) < 0)
             return NULL;
         if (json_array_append_new(described, json) < 0) {
             admin_answer(reply, NULL);
@@ -283,7 +287,7 @@ void audit_post(struct admin *a, const struct admin_request *request, struct adm
     }
     if (json_array_size(platforms) == 0)
         defaults.platforms[defaults.count++] = platform_of_host();
-    json_t *described = audit_images(a, images, &defaults, reply);
+    json_t *described = audit_images(a, request, images, &defaults, reply);
     if (described)
         admin_answer(reply, json_pack("{s:I, s:o}", "now", (json_int_t)clock_real_ms(), "images", described));
 }

@@ -145,14 +145,14 @@ static const char *decide(const struct explanation *e, const char **ret_words)
 
 /* ------------------------------------------------------------------ what went wrong */
 
-static json_t *describe_event(const struct event *ev)
+static json_t *describe_event(const struct event *ev, bool with_clients)
 {
     static const char *const objects[] = {[MIRROR_MANIFEST] = "manifest",
                                           [MIRROR_BLOB] = "blob",
                                           [MIRROR_TAGS] = "tags",
                                           [MIRROR_REFERRERS] = "referrers"};
     json_t *clients = json_array();
-    for (unsigned i = 0; clients && i < ev->client_count; i++)
+    for (unsigned i = 0; clients && with_clients && i < ev->client_count; i++)
         (void)json_array_append_new(clients, json_string(ev->clients[i]));
     return json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:i, s:s, s:o}", "kind",
                      ev->kind == EVENT_STALE ? "stale" : "failed", "object", objects[ev->object], "reference",
@@ -160,7 +160,7 @@ static json_t *describe_event(const struct event *ev)
                      (json_int_t)ev->count, "status", ev->status, "message", ev->message, "clients", clients);
 }
 
-static json_t *describe_events(const struct explanation *e)
+static json_t *describe_events(const struct explanation *e, bool with_clients)
 {
     AUTO_FREE struct event *events = calloc(EVENTS_MAX, sizeof(*events));
     json_t *list = events ? json_array() : NULL;
@@ -169,7 +169,7 @@ static json_t *describe_events(const struct explanation *e)
         bool other_tag = events[i].object == MIRROR_MANIFEST && !strchr(events[i].reference, ':') &&
                          strcmp(events[i].reference, e->name.tag) != 0;
         if (!other_tag)
-            (void)json_array_append_new(list, describe_event(&events[i]));
+            (void)json_array_append_new(list, describe_event(&events[i], with_clients));
     }
     return list;
 }
@@ -225,10 +225,10 @@ void explain_get(struct admin *a, const struct admin_request *request, struct ad
         return;
     }
     const char *decision = decide(&e, &words);
-    admin_answer(reply,
-                 json_pack("{s:s, s:I, s:o, s:o, s:{s:s, s:s}, s:{s:b, s:b, s:I, s:s}, s:o}", "image",
-                           inventory_name_format(&e.name, text), "now", (json_int_t)e.now, "stored",
-                           describe_stored(&e), "policy", describe_policy(&e), "pull", "decision", decision, "words",
-                           words, "upstream", "can_ask", e.can_ask, "can_spend", e.can_spend, "again_at",
-                           (json_int_t)e.again_at, "trouble", e.trouble, "events", describe_events(&e)));
+    admin_answer(reply, json_pack("{s:s, s:I, s:o, s:o, s:{s:s, s:s}, s:{s:b, s:b, s:I, s:s}, s:o}", "image",
+                                  inventory_name_format(&e.name, text), "now", (json_int_t)e.now, "stored",
+                                  describe_stored(&e), "policy", describe_policy(&e), "pull", "decision", decision,
+                                  "words", words, "upstream", "can_ask", e.can_ask, "can_spend", e.can_spend,
+                                  "again_at", (json_int_t)e.again_at, "trouble", e.trouble, "events",
+                                  describe_events(&e, request->rights.admin)));
 }

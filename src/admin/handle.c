@@ -145,7 +145,12 @@ static void call(struct admin *a, const struct admin_route *route, const struct 
                  struct admin_reply *reply)
 {
     const char *stranger = find_stranger(route, request);
-    if (stranger)
+    const struct admin_rights *rights = &request->rights;
+    if (!rights->admin && route->needs == ADMIN_NEEDS_ADMIN)
+        admin_forbid(request, reply, "admin", NULL);
+    else if (!rights->admin && !rights->seed)
+        admin_forbid(request, reply, "seed", NULL);
+    else if (stranger)
         admin_fail(reply, 400, "bad_parameter", "there is no parameter %s", stranger);
     else
         route->handler(a, request, reply);

@@ -26,16 +26,24 @@ struct admin {
     pthread_cond_t cut_now;  /* tells who waits in admin_wait() that it is over */
     bool cut;                /* under lock */
     struct backups *backups; /* backup.c */
+
+    pthread_mutex_t seeds_lock; /* from the look at whose a seed is until another has taken its place */
 };
 
 typedef void admin_handler(struct admin *a, const struct admin_request *request, struct admin_reply *reply);
 
 struct backups;
 
+enum admin_need {
+    ADMIN_NEEDS_ADMIN,
+    ADMIN_NEEDS_SEED, /* somewhere; the handler looks where: admin_may() and the like */
+};
+
 struct admin_route {
     const char *method;     /* NULL ends a table */
     const char *path;       /* a `*` at its end stands for one segment, which is request->id */
     const char *parameters; /* that may stand in the query, with a space between: others are refused */
+    enum admin_need needs;
     admin_handler *handler;
 };
 
@@ -54,6 +62,16 @@ void admin_answer(struct admin_reply *reply, json_t *json);
 void admin_fail(struct admin_reply *reply, int status, const char *code, const char *fmt, ...) PRINTF_LIKE(4, 5);
 /* For a negative errno of the store or the mirror. */
 void admin_fail_errno(struct admin_reply *reply, int error, const char *what);
+
+/* rights.c: where who asks may seed, who has the right to somewhere. Who may administer may everywhere. */
+bool admin_may_everywhere(const struct admin_request *request);
+bool admin_may(const struct admin_request *request, const char *registry, const char *repository);
+/* A repository as "registry/repository". */
+bool admin_may_repository(const struct admin_request *request, const char *name);
+/* An image of a seed or an audit (inventory_repository_of()); false also for what is none. */
+bool admin_may_image(struct admin *a, const struct admin_request *request, const char *image);
+/* 403: he lacks `right` for `what` (or NULL); and a line of the audit log. */
+void admin_forbid(const struct admin_request *request, struct admin_reply *reply, const char *right, const char *what);
 
 /* The configuration, for as long as it is held: not while waiting. */
 const struct config *admin_hold_config(struct admin *a);

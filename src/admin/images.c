@@ -19,9 +19,15 @@ int admin_image_param(struct admin *a, const struct admin_request *request, stru
         return -EINVAL;
     }
     int r = inventory_name_parse(a->mirror, text, ret_name, &why);
-    if (r < 0)
+    if (r < 0) {
         admin_fail(reply, 400, "bad_name", "%s: %s", text, why);
-    return r;
+        return r;
+    }
+    /* What hangs on a digest is found under any name. */
+    if (*ret_name->tag ? admin_may(request, ret_name->registry, ret_name->repository) : admin_may_everywhere(request))
+        return 0;
+    admin_forbid(request, reply, "seed", text);
+    return -EACCES;
 }
 
 /* ------------------------------------------------------------------ lists */
@@ -53,6 +59,7 @@ static json_t *describe_image(const struct inventory_image *image, const struct 
 
 struct page {
     struct admin *admin;
+    const struct admin_request *request;
     json_t *list;
     bool wants_tags;
 };
@@ -62,6 +69,8 @@ static int add_image(void *arg, const struct inventory_image *image)
     struct page *page = arg;
     AUTO_INVENTORY_TREE struct inventory_tree t = {0};
     if (page->wants_tags && !*image->name.tag)
+        return 0;
+    if (!admin_may(page->request, image->name.registry, image->name.repository))
         return 0;
     int r = inventory_tree_read(page->admin->mirror, &image->digest, /* count_others= */ false, &t);
     if (r < 0 && r != -ENOENT)
@@ -88,7 +97,7 @@ static void list(struct admin *a, const struct admin_request *request, struct ad
 {
     const char *after = admin_param(request, "after");
     char next[INVENTORY_AFTER_TEXT];
-    struct page page = {.admin = a, .list = json_array(), .wants_tags = wants_tags};
+    struct page page = {.admin = a, .request = request, .list = json_array(), .wants_tags = wants_tags};
     size_t limit;
     int r = read_limit(request, reply, &limit);
     if (r < 0) {
@@ -127,6 +136,10 @@ void tags_get(struct admin *a, const struct admin_request *request, struct admin
         admin_fail(reply, 400, "bad_name", "%s: %s", text, why);
         return;
     }
+    if (!admin_may(request, name.registry, name.repository)) {
+        admin_forbid(request, reply, "seed", text);
+        return;
+    }
     char pattern[INVENTORY_NAME_TEXT]; /* names have nothing that a glob would take for more */
     (void)snprintf(pattern, sizeof(pattern), "%s/%s", name.registry, name.repository);
     list(a, request, reply, pattern, /* wants_tags= */ true);
@@ -147,9 +160,16 @@ static json_t *describe_part(const struct inventory_part *p)
                      (int)p->others);
 }
 
+struct others {
+    const struct admin_request *request;
+    json_t *list;
+};
+
 static void add_other(void *arg, const char *other)
 {
-    (void)json_array_append_new(arg, json_string(other));
+    struct others *o = arg;
+    if (admin_may_repository(o->request, other))
+        (void)json_array_append_new(o->list, json_string(other));
 }
 
 void image_get(struct admin *a, const struct admin_request *request, struct admin_reply *reply)
@@ -168,10 +188,11 @@ void image_get(struct admin *a, const struct admin_request *request, struct admi
         return;
     }
     json_t *parts = json_array(), *others = json_array();
+    struct others arg = {.request = request, .list = others};
     for (size_t i = 0; r == 0 && i < t.count; i++)
         r = json_array_append_new(parts, describe_part(&t.parts[i])) < 0 ? -ENOMEM : 0;
     if (r == 0)
-        r = inventory_tree_others(a->mirror, &t, &name, OTHERS_MAX, add_other, others);
+        r = inventory_tree_others(a->mirror, &t, &name, OTHERS_MAX, add_other, &arg);
     json_t *json = r == 0 ? describe_image(&image, &t) : NULL;
     if (json && json_object_set(json, "parts", parts) == 0 && json_object_set(json, "shared_with", others) == 0 &&
         json_object_set_new(json, "cut", json_boolean(t.is_cut)) == 0 &&

@@ -9,7 +9,7 @@ admin_handler status_get;
 /* images.c */
 struct inventory_name;
 admin_handler images_get, tags_get, image_get;
-/* The image that the request names; -EINVAL: none that there can be, and the reply says so. */
+/* The image that the request names; -EINVAL: none that there can be; -EACCES: none of his; and the reply says so. */
 MUST_CHECK int admin_image_param(struct admin *a, const struct admin_request *request, struct admin_reply *reply,
                                  struct inventory_name *ret_name);
 

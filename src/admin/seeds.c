@@ -1,5 +1,6 @@
 /* /v1/seeds: lists of images that are fetched before anybody pulls them (mirror/seeding.h). */
 #include "admin/routes.h"
+#include "base/image_name.h"
 #include "base/limits.h"
 #include "mirror/seeding.h"
 
@@ -231,6 +232,66 @@ static int take_seed(void *arg, const struct seed_status *status)
     return a->json ? 0 : -ENOMEM;
 }
 
+/* ------------------------------------------------------------------ whose a seed is */
+
+struct names {
+    struct buf text; /* of its images, a line each */
+    uint64_t id;
+    const char *wanted; /* a seed's name, to find its id; or NULL */
+};
+
+/* seeding_look() calls under a lock, where nothing can be looked up. */
+static int take_names(void *arg, const struct seed_status *status)
+{
+    struct names *n = arg;
+    int r = 0;
+    for (size_t i = 0; r == 0 && i < status->images; i++)
+        r = buf_addf(&n->text, "%s\n", status->list[i].image);
+    return r;
+}
+
+static int take_id(void *arg, const struct seed_status *status)
+{
+    struct names *n = arg;
+    if (strcmp(status->name, n->wanted) == 0)
+        n->id = status->id;
+    return 0;
+}
+
+/* Whether all of its images are his. What is not there is not forbidden either. */
+static bool may_touch(struct admin *a, const struct admin_request *request, uint64_t id)
+{
+    struct names n = {.text = BUF_INIT(SEED_IMAGES_MAX * (size_t)(IMAGE_NAME_MAX + 1))};
+    if (admin_may_everywhere(request))
+        return true;
+    int r = seeding_look(a->mirror, id, 0, 0, take_names, &n);
+    bool may = r == -ENOENT || (r == 0 && n.text.len > 0);
+    char *rest = n.text.data;
+    for (char *line; may && r == 0 && (line = strsep(&rest, "\n"));)
+        may = !*line || admin_may_image(a, request, line);
+    buf_finish(&n.text);
+    return may;
+}
+
+/* Who gives the name of a seed that there is takes its place. */
+static bool may_replace(struct admin *a, const struct admin_request *request, const char *name)
+{
+    struct names n = {.wanted = name};
+    if (admin_may_everywhere(request) || !name)
+        return true;
+    int r = seeding_each(a->mirror, take_id, &n);
+    return r == 0 && (n.id == 0 || may_touch(a, request, n.id));
+}
+
+/* NULL: all that is wished for is his to seed. */
+static const char *find_foreign(struct admin *a, const struct admin_request *request, const struct seed_order *order)
+{
+    for (size_t i = 0; i < order->wish_count; i++)
+        if (!admin_may_image(a, request, order->wishes[i].image))
+            return order->wishes[i].image;
+    return NULL;
+}
+
 /* ------------------------------------------------------------------ handlers */
 
 /* A number, or `fallback` where there is none. false: it is none, and the reply says so. */
@@ -249,9 +310,11 @@ static bool read_number(const char *text, const char *what, struct admin_reply *
 
 void seeds_get(struct admin *a, const struct admin_request *request, struct admin_reply *reply)
 {
-    (void)request;
     AUTO(auto_json_decref) json_t *list = json_array();
     int r = list ? seeding_each(a->mirror, add_seed, list) : -ENOMEM;
+    for (size_t i = json_array_size(list); i-- > 0;)
+        if (!may_touch(a, request, (uint64_t)json_integer_value(json_object_get(json_array_get(list, i), "id"))))
+            (void)json_array_remove(list, i);
     if (r < 0)
         admin_fail_errno(reply, r, "the seeds");
     else
@@ -268,6 +331,10 @@ void seed_get(struct admin *a, const struct admin_request *request, struct admin
         return;
     if (!patience || wait > SEED_WAIT_MAX_MS)
         wait = SEED_WAIT_MAX_MS;
+    if (!may_touch(a, request, id)) {
+        admin_forbid(request, reply, "seed", "some of its images");
+        return;
+    }
     int64_t wait_ms = since ? (int64_t)wait : 0;
     int r = seeding_look(a->mirror, id, after, wait_ms, take_seed, &answer);
     if (r < 0)
@@ -318,7 +385,14 @@ static void add(struct admin *a, const struct admin_request *request, const stru
 {
     struct seed_complaint why = {""};
     uint64_t id;
+    (void)pthread_mutex_lock(&a->seeds_lock);
+    if (!may_replace(a, request, order->name)) {
+        (void)pthread_mutex_unlock(&a->seeds_lock);
+        admin_forbid(request, reply, "seed", "some images of the seed that has this name");
+        return;
+    }
     int r = seeding_add(a->mirror, order, &id, &why);
+    (void)pthread_mutex_unlock(&a->seeds_lock);
     admin_audit(request, "seed", order->name ? order->name : "", r == 0 ? "done" : why.text);
     if (r < 0)
         fail_order(reply, r, &why);
@@ -335,6 +409,11 @@ void seeds_post(struct admin *a, const struct admin_request *request, struct adm
     if (admin_param_bool(request, reply, "dry_run", &dry) < 0 || !(body = admin_body(request, reply)) ||
         read_order(&reading, body, &order) < 0)
         return;
+    const char *foreign = find_foreign(a, request, &order);
+    if (foreign) {
+        admin_forbid(request, reply, "seed", foreign);
+        return;
+    }
     dry ? price(a, &order, reply) : add(a, request, &order, reply);
 }
 
@@ -344,6 +423,10 @@ void seed_delete(struct admin *a, const struct admin_request *request, struct ad
     bool stop;
     if (!read_number(request->id, "the seed", reply, &id) || admin_param_bool(request, reply, "stop", &stop) < 0)
         return;
+    if (!may_touch(a, request, id)) {
+        admin_forbid(request, reply, "seed", "some of its images");
+        return;
+    }
     int r = stop ? seeding_cancel(a->mirror, id) : seeding_forget(a->mirror, id);
     admin_audit(request, stop ? "seed_cancel" : "seed_forget", request->id, r == 0 ? "done" : strerror(-r));
     if (r == -EALREADY)

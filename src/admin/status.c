@@ -112,7 +112,7 @@ static json_t *describe_flight(const struct config *config, const struct watch_f
                      "readers", (int)f->readers, "source", source_name(config, f->registry, f->source));
 }
 
-static json_t *describe_flights(struct admin *a)
+static json_t *describe_flights(struct admin *a, const struct admin_request *request)
 {
     AUTO_FREE struct watch_flight *all = calloc(FLIGHTS_SHOWN, sizeof(*all));
     json_t *flights = all ? json_array() : NULL;
@@ -121,7 +121,8 @@ static json_t *describe_flights(struct admin *a)
     size_t count = watch_flights(a->mirror, all, FLIGHTS_SHOWN);
     const struct config *config = admin_hold_config(a);
     for (size_t i = 0; i < count && i < FLIGHTS_SHOWN; i++)
-        (void)json_array_append_new(flights, describe_flight(config, &all[i]));
+        if (admin_may(request, all[i].registry, all[i].repository))
+            (void)json_array_append_new(flights, describe_flight(config, &all[i]));
     admin_release_config(a);
     return json_pack("{s:I, s:o}", "count", (json_int_t)count, "list", flights);
 }
@@ -142,14 +143,21 @@ static json_t *describe_requests(struct admin *a)
     return json_pack("{s:o, s:o}", "since_start", describe_counts(all), "last_hour", describe_counts(hour));
 }
 
-static json_t *describe_spenders(struct admin *a, enum spender_kind kind)
+/* Who pulls is nobody's to know but the administrator's. */
+static bool may_know(const struct admin_request *request, enum spender_kind kind, const char *name)
+{
+    return request->rights.admin || (kind == SPENDER_REPOSITORY && admin_may_repository(request, name));
+}
+
+static json_t *describe_spenders(struct admin *a, const struct admin_request *request, enum spender_kind kind)
 {
     struct spender top[SPENDERS_SHOWN];
     size_t count = watch_spenders(a->mirror, kind, top, SPENDERS_SHOWN);
     json_t *list = json_array();
     for (size_t i = 0; list && i < count; i++)
-        (void)json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "name", top[i].name, "pulls",
-                                                    (json_int_t)top[i].count, "excess", (json_int_t)top[i].excess));
+        if (may_know(request, kind, top[i].name))
+            (void)json_array_append_new(list, json_pack("{s:s, s:I, s:I}", "name", top[i].name, "pulls",
+                                                        (json_int_t)top[i].count, "excess", (json_int_t)top[i].excess));
     return list;
 }
 
@@ -157,12 +165,11 @@ static json_t *describe_spenders(struct admin *a, enum spender_kind kind)
 
 void status_get(struct admin *a, const struct admin_request *request, struct admin_reply *reply)
 {
-    (void)request;
     admin_answer(reply, json_pack("{s:s, s:I, s:I, s:o, s:o, s:o, s:o, s:o, s:o, s:{s:i, s:o, s:o}}", "version",
                                   ENTREPOT_VERSION, "started_at", (json_int_t)a->started_at, "now",
                                   (json_int_t)clock_real_ms(), "store", describe_store(a), "scrub", describe_scrub(a),
                                   "backup", describe_backup(a), "requests", describe_requests(a), "sources",
-                                  describe_sources(a), "flights", describe_flights(a), "spenders", "hours",
-                                  SPENDERS_HOURS, "repositories", describe_spenders(a, SPENDER_REPOSITORY), "clients",
-                                  describe_spenders(a, SPENDER_CLIENT)));
+                                  describe_sources(a), "flights", describe_flights(a, request), "spenders", "hours",
+                                  SPENDERS_HOURS, "repositories", describe_spenders(a, request, SPENDER_REPOSITORY),
+                                  "clients", describe_spenders(a, request, SPENDER_CLIENT)));
 }

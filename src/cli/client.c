@@ -19,8 +19,11 @@ struct client {
     const struct command *command;
     CURL *curl;
     struct curl_slist *headers;
-    char *address; /* as it was said, for messages */
-    char *origin;  /* "http://entrepot", "http://127.0.0.1:5002" */
+    char *address;       /* as it was said, for messages */
+    char *origin;        /* "http://entrepot", "http://127.0.0.1:5002" */
+    const char *user;    /* or NULL */
+    const char *ca_file; /* or NULL: the system's */
+    char password[LIMIT_ADMIN_TOKEN];
     struct unix_address socket;
     char problem[CURL_ERROR_SIZE];
 
@@ -43,6 +46,15 @@ bool client_take_option(struct client_options *o, int option, const char *value)
         return true;
     case CLIENT_TOKEN_FILE:
         o->token_file = value;
+        return true;
+    case CLIENT_USER:
+        o->user = value;
+        return true;
+    case CLIENT_PASSWORD_FILE:
+        o->password_file = value;
+        return true;
+    case CLIENT_CA_FILE:
+        o->ca_file = value;
         return true;
     case CLIENT_JSON:
         o->json = true;
@@ -101,7 +113,9 @@ static int ask_config(struct client *c, const char *file, char **ret_address, ch
     const char *path = address + strlen(CONFIG_UNIX);
     if (!file && access(path, F_OK) < 0 && access(SYSTEM_SOCKET, F_OK) == 0)
         address = SYSTEM_SOCKET;
-    *ret_address = strdup(address);
+    bool tls = config->admin.tls && strncmp(address, CONFIG_UNIX, strlen(CONFIG_UNIX)) != 0;
+    AUTO_BUF struct buf whole = BUF_INIT(4 * KIB);
+    *ret_address = buf_addf(&whole, "%s%s", tls ? "https://" : "", address) == 0 ? buf_take(&whole) : NULL;
     *ret_token_file = config->admin.token_file ? strdup(config->admin.token_file) : NULL;
     return *ret_address ? STATUS_OK : client_failed(c->command, "%s", strerror(ENOMEM));
 }
@@ -115,13 +129,25 @@ static int add_header(struct client *c, const char *header)
     return 0;
 }
 
+/* What stands in the first line of a file, which is to be a `what`, before any of `end`. */
+static int read_secret(const struct client *c, const char *file, const char *what, const char *end,
+                       char secret[LIMIT_ADMIN_TOKEN])
+{
+    AUTO_FCLOSE FILE *f = fopen(file, "re");
+    *secret = '\0';
+    if (!f || !fgets(secret, LIMIT_ADMIN_TOKEN, f))
+        return client_failed(c->command, "%s: %s%s", file, f ? "there is none in it: no " : "",
+                             f ? what : strerror(errno));
+    secret[strcspn(secret, end)] = '\0';
+    return STATUS_OK;
+}
+
 static int add_token(struct client *c, const char *file)
 {
-    char token[LIMIT_ADMIN_TOKEN] = "";
-    AUTO_FCLOSE FILE *f = fopen(file, "re");
-    if (!f || !fgets(token, sizeof(token), f))
-        return client_failed(c->command, "%s: %s", file, f ? "there is no token in it" : strerror(errno));
-    token[strcspn(token, " \t\r\n")] = '\0';
+    char token[LIMIT_ADMIN_TOKEN];
+    int status = read_secret(c, file, "token", " \t\r\n", token);
+    if (status != STATUS_OK)
+        return status;
     AUTO_BUF struct buf header = BUF_INIT(sizeof(token) + 64);
     if (buf_addf(&header, "Authorization: Bearer %s", token) < 0 || add_header(c, header.data) < 0)
         return client_failed(c->command, "%s", strerror(ENOMEM));
@@ -136,7 +162,18 @@ static const char *socket_path(const char *address)
     return strchr(address, '/') && !strstr(address, "://") ? address : NULL;
 }
 
-static int set_address(struct client *c, const char *address, const char *token_file)
+/* Who asks is known by one of both; a user comes first, since somebody has said him. */
+static int set_login(struct client *c, const char *address, const char *token_file, const char *password_file)
+{
+    if (c->user)
+        return password_file ? read_secret(c, password_file, "password", "\r\n", c->password)
+                             : client_failed(c->command, "%s has a password: --password-file", c->user);
+    if (token_file)
+        return add_token(c, token_file);
+    return client_failed(c->command, "%s asks for a token or a login: --token-file, or --user", address);
+}
+
+static int set_address(struct client *c, const char *address, const char *token_file, const char *password_file)
 {
     const char *path = socket_path(address);
     AUTO_BUF struct buf origin = BUF_INIT(4 * KIB);
@@ -146,22 +183,27 @@ static int set_address(struct client *c, const char *address, const char *token_
     if (!c->address || !c->origin)
         return client_failed(c->command, "%s", strerror(ENOMEM));
     if (!path)
-        return token_file ? add_token(c, token_file)
-                          : client_failed(c->command, "%s asks for a token: --token-file", address);
+        return set_login(c, address, token_file, password_file);
     r = unix_address_init(path, &c->socket);
     if (r < 0)
         return client_failed(c->command, "%s: %s", path, strerror(-r));
     return STATUS_OK;
 }
 
+static const char *or_environment(const char *option, const char *name)
+{
+    return option ? option : getenv(name);
+}
+
 static int find_server(struct client *c, const struct client_options *o)
 {
     AUTO_FREE char *of_config = NULL, *token_of_config = NULL;
-    const char *address = o->admin, *token_file = o->token_file;
+    const char *address = o->admin, *token_file = or_environment(o->token_file, "ENTREPOT_TOKEN_FILE");
+    const char *password_file = or_environment(o->password_file, "ENTREPOT_PASSWORD_FILE");
     if (!address && !o->config)
         address = getenv("ENTREPOT_ADMIN");
-    if (!token_file)
-        token_file = getenv("ENTREPOT_TOKEN_FILE");
+    c->ca_file = or_environment(o->ca_file, "ENTREPOT_CA_FILE");
+    c->user = o->user ? o->user : o->token_file ? NULL : getenv("ENTREPOT_USER");
     if (!address || o->config) {
         int status = ask_config(c, o->config, &of_config, &token_of_config);
         if (status != STATUS_OK)
@@ -170,7 +212,7 @@ static int find_server(struct client *c, const struct client_options *o)
     if (!address)
         address = of_config;
     assert(address); /* ask_config() has found one */
-    return set_address(c, address, token_file ? token_file : token_of_config);
+    return set_address(c, address, token_file ? token_file : token_of_config, password_file);
 }
 
 /* ------------------------------------------------------------------ opening */
@@ -194,6 +236,13 @@ static int set_up(struct client *c)
         curl_easy_setopt(c->curl, CURLOPT_HTTPHEADER, c->headers) != CURLE_OK ||
         (*c->socket.address.sun_path &&
          curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket.address.sun_path) != CURLE_OK))
+        return client_failed(c->command, "%s", strerror(ENOMEM));
+    /* Of a Unix socket nobody logs in. */
+    if (c->user && !*c->socket.address.sun_path &&
+        (curl_easy_setopt(c->curl, CURLOPT_USERNAME, c->user) != CURLE_OK ||
+         curl_easy_setopt(c->curl, CURLOPT_PASSWORD, c->password) != CURLE_OK))
+        return client_failed(c->command, "%s", strerror(ENOMEM));
+    if (c->ca_file && curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->ca_file) != CURLE_OK)
         return client_failed(c->command, "%s", strerror(ENOMEM));
     (void)curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->problem);
     (void)curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);
@@ -232,6 +281,7 @@ void client_close(struct client *c)
     buf_finish(&c->answer);
     free(c->address);
     free(c->origin);
+    explicit_bzero(c->password, sizeof(c->password));
     free(c);
 }
 

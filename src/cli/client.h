@@ -1,5 +1,6 @@
 /*
- * The commands' way to a running server: the admin API over its Unix socket, or at an address with a token. What goes
+ * The commands' way to a running server: the admin API over its Unix socket, or at an address with a token or a
+ * password. What goes
  * wrong is said on standard error here, once, in plain words; the functions return exit statuses. libcurl is
  * known here and in probe.c only. One thread.
  */
@@ -14,28 +15,43 @@
 
 /* What every command that talks to the server is told; zeroed by the caller. */
 struct client_options {
-    const char *admin;      /* "unix:/path", "/path", "127.0.0.1:5002" */
-    const char *config;     /* where it says where the server is */
-    const char *token_file; /* for an address */
-    bool json;              /* print the server's answer as it is */
+    const char *admin;  /* "unix:/path", "/path", "127.0.0.1:5002", "https://mirror.example:5002" */
+    const char *config; /* where it says where the server is */
+    /* for an address: who asks */
+    const char *token_file, *user, *password_file;
+    const char *ca_file; /* of a server that speaks TLS */
+    bool json;           /* print the server's answer as it is */
 };
 
-enum { CLIENT_ADMIN = 0x100, CLIENT_CONFIG, CLIENT_TOKEN_FILE, CLIENT_JSON };
+enum {
+    CLIENT_ADMIN = 0x100,
+    CLIENT_CONFIG,
+    CLIENT_TOKEN_FILE,
+    CLIENT_USER,
+    CLIENT_PASSWORD_FILE,
+    CLIENT_CA_FILE,
+    CLIENT_JSON,
+};
 
 /* Rows for the command's own table of options, and what its help says of them. */
 #define CLIENT_OPTIONS                                                                                                 \
     {"admin", required_argument, NULL, CLIENT_ADMIN}, {"config", required_argument, NULL, CLIENT_CONFIG},              \
-        {"token-file", required_argument, NULL, CLIENT_TOKEN_FILE},                                                    \
+        {"token-file", required_argument, NULL, CLIENT_TOKEN_FILE}, {"user", required_argument, NULL, CLIENT_USER},    \
+        {"password-file", required_argument, NULL, CLIENT_PASSWORD_FILE},                                              \
+        {"ca-file", required_argument, NULL, CLIENT_CA_FILE},                                                          \
     {                                                                                                                  \
         "json", no_argument, NULL, CLIENT_JSON                                                                         \
     }
 #define CLIENT_HELP                                                                                                    \
-    "  --json             print the server's answer as it is\n"                                                        \
-    "  --admin ADDRESS    where the server is: unix:PATH or HOST:PORT; else $ENTREPOT_ADMIN, else as FILE says, "      \
-    "else\n"                                                                                                           \
-    "                     the socket of the store in ./var or /var/lib/entrepot\n"                                     \
-    "  --config FILE      the configuration of the server\n"                                                           \
-    "  --token-file FILE  the token for HOST:PORT; else $ENTREPOT_TOKEN_FILE, else as FILE says\n"
+    "  --json                print the server's answer as it is\n"                                                     \
+    "  --admin ADDRESS       where the server is: unix:PATH, HOST:PORT or https://HOST:PORT; else $ENTREPOT_ADMIN,\n"  \
+    "                        else as the configuration says, else the socket of the store in ./var or\n"               \
+    "                        /var/lib/entrepot\n"                                                                      \
+    "  --config FILE         the configuration of the server\n"                                                        \
+    "  --token-file FILE     the token for HOST:PORT; else $ENTREPOT_TOKEN_FILE, else as the configuration says\n"     \
+    "  --user NAME           who logs in at HOST:PORT, instead of a token; else $ENTREPOT_USER\n"                      \
+    "  --password-file FILE  his password; else $ENTREPOT_PASSWORD_FILE\n"                                             \
+    "  --ca-file FILE        whom to trust for https; else $ENTREPOT_CA_FILE, else whom the system trusts\n"
 
 /* Takes an option of getopt_long() that is one of the above; false: it is the command's own. */
 bool client_take_option(struct client_options *o, int option, const char *value);

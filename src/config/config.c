@@ -178,6 +178,50 @@ static int fold_sources(struct reader *reader, struct config_registry *r)
     return e;
 }
 
+/* ------------------------------------------------------------------ rules */
+
+unsigned config_right(const char *word)
+{
+    static const struct {
+        const char *word;
+        enum config_right right;
+    } rights[] = {{"pull", CONFIG_MAY_PULL}, {"seed", CONFIG_MAY_SEED}, {"admin", CONFIG_MAY_ADMIN}};
+    for (size_t i = 0; i < ARRAY_SIZE(rights); i++)
+        if (strcmp(rights[i].word, word) == 0)
+            return rights[i].right;
+    return 0;
+}
+
+bool config_rule_is_everywhere(const struct config_auth_rule *rule)
+{
+    return config_has_match(&rule->repositories, ""); /* nothing but stars matches it */
+}
+
+static void check_rule(struct reader *reader, const struct config_auth_rule *rule, size_t index)
+{
+    char number[32];
+    (void)snprintf(number, sizeof(number), "[%zu]", index);
+    const char *const may[] = {"server", "auth", "rules", number, "may", NULL};
+    const char *const repositories[] = {"server", "auth", "rules", number, "repositories", NULL};
+    const char *const private[] = {"server", "auth", "rules", number, "private", NULL};
+    if (rule->anonymous && (rule->rights & ~CONFIG_MAY_PULL))
+        reader_error(reader, may, "nobody may seed or administer without logging in (anonymous)");
+    if ((rule->rights & CONFIG_MAY_ADMIN) && !config_rule_is_everywhere(rule))
+        reader_error(reader, repositories, "who may administer may so everywhere: \"*\", or leave it out");
+    if (rule->private && !(rule->rights & CONFIG_MAY_PULL))
+        reader_error(reader, private, "is about pulls, which this rule does not give (may)");
+}
+
+static void fold_rules(struct reader *reader, struct config *c)
+{
+    for (size_t i = 0; i < c->server.auth.rule_count; i++) {
+        struct config_auth_rule *rule = &c->server.auth.rules[i];
+        for (size_t k = 0; k < rule->may.count; k++)
+            rule->rights |= config_right(rule->may.items[k]);
+        check_rule(reader, rule, i);
+    }
+}
+
 /* ------------------------------------------------------------------ the admin API */
 
 /* "unix:" alone is a socket in the store. */
@@ -193,8 +237,12 @@ static int fold_admin(struct reader *reader, struct config *c)
                 return e;
             free(*item);
             *item = buf_take(&socket);
-        } else if (strncmp(*item, CONFIG_UNIX, strlen(CONFIG_UNIX)) != 0 && !c->admin.token_file) {
-            reader_error(reader, path, "%s asks for a token: admin.token_file", *item);
+        } else if (strncmp(*item, CONFIG_UNIX, strlen(CONFIG_UNIX)) != 0 && !c->admin.token_file &&
+                   !config_has_admin_accounts(c)) {
+            reader_error(reader, path,
+                         "%s asks for a token: admin.token_file; or for users to whom server.auth.rules "
+                         "gives seed or admin",
+                         *item);
         }
     }
     return 0;
@@ -208,6 +256,7 @@ static int fold_certificates(struct reader *reader, struct config *c)
     const char *const listen[] = {"server", "listen", NULL};
     const char *const tls_listen[] = {"server", "tls", "listen", NULL};
     const char *const key[] = {"server", "tls", "key", NULL};
+    const char *const admin_tls[] = {"admin", "tls", NULL};
     const char *const certificate[] = {"server", "tls", "certificate", NULL};
     if (c->server.tls.certificate && !c->server.tls.key)
         reader_error(reader, certificate, "needs server.tls.key");
@@ -217,6 +266,8 @@ static int fold_certificates(struct reader *reader, struct config *c)
         reader_error(reader, listen, "there must be an address here, or in server.tls.listen");
     if (c->server.tls.listen.count > 0 && c->server.tls.certificate_count == 0 && !c->server.tls.certificate)
         reader_error(reader, tls_listen, "needs server.tls.certificate and server.tls.key");
+    if (c->admin.tls && c->server.tls.certificate_count == 0 && !c->server.tls.certificate)
+        reader_error(reader, admin_tls, "needs server.tls.certificate and server.tls.key");
     if (!c->server.tls.certificate || !c->server.tls.key)
         return 0;
 
@@ -272,6 +323,7 @@ int config_parse(const char *text, size_t len, const char *name, struct config *
     if (reader_is_good(reader)) {
         for (size_t i = 0; r == 0 && i < c->registry_count; i++)
             r = fold_sources(reader, &c->registries[i]);
+        fold_rules(reader, c);
         if (r == 0)
             r = fold_admin(reader, c);
         check_aliases(reader, c);
@@ -380,9 +432,35 @@ bool config_has_address(const struct config_list *networks, const char *address)
     return false;
 }
 
-bool config_has_logins(const struct config *c)
+bool config_has_accounts(const struct config *c)
 {
     return c->server.auth.htpasswd || c->server.auth.token.keys || c->server.auth.rule_count > 0;
+}
+
+bool config_has_admin_accounts(const struct config *c)
+{
+    const bool users = c->server.auth.htpasswd || c->server.auth.token.keys;
+    const bool certificates = c->admin.tls && c->server.tls.client_ca;
+    for (size_t i = 0; i < c->server.auth.rule_count; i++) {
+        const struct config_auth_rule *rule = &c->server.auth.rules[i];
+        if ((rule->rights & ~CONFIG_MAY_PULL) &&
+            ((users && rule->users.count > 0) || (certificates && rule->certificates.count > 0)))
+            return true;
+    }
+    return false;
+}
+
+bool config_has_logins(const struct config *c)
+{
+    bool for_admin = false, open = false, private = false;
+    for (size_t i = 0; i < c->server.auth.rule_count; i++) {
+        const struct config_auth_rule *rule = &c->server.auth.rules[i];
+        const bool pulls = rule->rights & CONFIG_MAY_PULL;
+        for_admin = for_admin || (rule->rights & ~CONFIG_MAY_PULL);
+        open = open || (pulls && rule->anonymous && config_rule_is_everywhere(rule));
+        private = private || (pulls && rule->private);
+    }
+    return config_has_accounts(c) && !(for_admin && open && !private);
 }
 
 bool config_has_match(const struct config_list *patterns, const char *text)

@@ -73,13 +73,18 @@ struct config_certificate {
     char *key;
 };
 
-/* Who may pull what. */
+/* What a rule gives. */
+enum config_right { CONFIG_MAY_PULL = 1, CONFIG_MAY_SEED = 2, CONFIG_MAY_ADMIN = 4 };
+
+/* Who may do what. */
 struct config_auth_rule {
     struct config_list users;        /* globs on their names */
     struct config_list certificates; /* globs on the common name of a client's certificate */
     bool anonymous;                  /* everybody */
     struct config_list repositories; /* globs on "registry/repository" */
     bool private;                    /* also what only the registry's accounts may see */
+    struct config_list may;          /* as written; read it below */
+    unsigned rights;                 /* of enum config_right */
 };
 
 struct config_tag_rule {
@@ -118,7 +123,7 @@ struct config {
                 char *realm, *service, *issuer, *audience;
                 int64_t leeway_ms;
             } token;
-            struct config_auth_rule *rules; /* none, and nothing of the above: everybody may pull */
+            struct config_auth_rule *rules; /* none that gives pulls, and nothing of the above: everybody may pull */
             size_t rule_count;
             int64_t remember_ms;
             unsigned failures; /* a minute and address */
@@ -159,7 +164,8 @@ struct config {
     } store;
     struct {
         struct config_list listen; /* "unix:/path", "127.0.0.1:5002"; none: off */
-        char *token_file;          /* or NULL: there are Unix sockets only */
+        char *token_file;          /* or NULL */
+        bool tls;                  /* at the addresses with a port, by server.tls */
     } admin;
     struct {
         enum config_log_level level;
@@ -235,8 +241,16 @@ uint64_t config_room_bytes(const struct config_room *room, uint64_t file_system)
 bool config_has_address(const struct config_list *networks, const char *address);
 /* Whether one of the globs is matched by the text. */
 bool config_has_match(const struct config_list *patterns, const char *text);
-/* Whether clients have to say here who they are. */
+/* Whether somebody can say here who he is, or has to. */
+bool config_has_accounts(const struct config *c);
+/* Whether clients have to say who they are to pull. Not so where accounts are for the admin API alone. */
 bool config_has_logins(const struct config *c);
+/* Whether somebody who logs in may use the admin API at an address with a port. */
+bool config_has_admin_accounts(const struct config *c);
+/* The words of server.auth.rules[].may; 0: it is none. */
+unsigned config_right(const char *word);
+/* Whether it is about all repositories. */
+bool config_rule_is_everywhere(const struct config_auth_rule *rule);
 /* Whether everybody may pull its private content: it matches one of registries.NAME.open. */
 bool config_is_open(const struct config_registry *r, const char *repository);
 

@@ -614,14 +614,29 @@ bool reader_is_good(const struct reader *r)
     return r->count == 0 && r->failed == 0;
 }
 
+/* "[2]" of a list, or a key of a map. */
+static void find(const struct where *in, const char *key, struct where *ret_found)
+{
+    struct yaml_node *member;
+    *ret_found = (struct where){.up = in, .key = key};
+    if (yaml_kind(in->node) != YAML_LIST) {
+        (void)yaml_find(in->node, key, &ret_found->key_node, &ret_found->node);
+        return;
+    }
+    ret_found->key = NULL;
+    ret_found->index = strtoul(key + 1, NULL, 10);
+    size_t i = 0;
+    for (void *it = NULL; yaml_next(in->node, &it, &member); i++)
+        if (i == ret_found->index)
+            ret_found->node = member;
+}
+
 void reader_error(struct reader *r, const char *const *keys, const char *fmt, ...)
 {
     struct where path[SCHEMA_DEPTH_MAX] = {{.node = yaml_root(r->yaml)}};
     size_t last = 0;
-    for (; last + 1 < SCHEMA_DEPTH_MAX && keys[last]; last++) {
-        path[last + 1] = (struct where){.up = &path[last], .key = keys[last]};
-        (void)yaml_find(path[last].node, keys[last], &path[last + 1].key_node, &path[last + 1].node);
-    }
+    for (; last + 1 < SCHEMA_DEPTH_MAX && keys[last]; last++)
+        find(&path[last], keys[last], &path[last + 1]);
     va_list ap;
     va_start(ap, fmt);
     add_error(r, &path[last], fmt, ap);

@@ -24,7 +24,7 @@ void reader_read(struct reader *r, const struct schema_item *items, void *object
 /* Nothing has been wrong so far. */
 bool reader_is_good(const struct reader *r);
 /* Reports an error of the caller's own at a path, `keys`, that ends with NULL; the place is the one of the longest part
- * of the path that the text has. */
+ * of the path that the text has. A member of a list is "[0]", "[1]" … */
 void reader_error(struct reader *r, const char *const *keys, const char *fmt, ...) PRINTF_LIKE(3, 4);
 /* 0, -EINVAL with the errors in `errors`, -ENOMEM. Frees the reader. Accepts NULL. */
 int reader_close(struct reader *r);

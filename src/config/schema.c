@@ -186,6 +186,11 @@ static const char *check_quoted(const char *s)
     return strpbrk(s, "\"\\") ? "must have neither quotes nor backslashes" : NULL;
 }
 
+static const char *check_right(const char *s)
+{
+    return config_right(s) ? NULL : "is none of pull, seed, admin";
+}
+
 /* It stands in logs, metrics and status. */
 static const char *check_source_name(const char *s)
 {
@@ -276,6 +281,12 @@ static const struct schema_item auth_rule_items[] = {
     {"private", SCHEMA_BOOL, AUTH_RULE_AT(private), .fallback = "false",
      .doc = "Also what an account of the registry may see and the public may not, as `registries.NAME.open` says it "
             "for everybody."},
+    {"may", SCHEMA_TEXTS, AUTH_RULE_AT(may), .min = 1, .max = 3, .fallback = "pull", .check = check_right,
+     .doc =
+         "What they may there. `pull`. `seed`: by the admin API at an address with a port, start, see and stop seeds "
+         "of these repositories, pin and unpin, audit and look at what is stored of them ([admin-api.md]"
+         "(admin-api.md)). `admin`: everything of the admin API, so that `repositories` has to be `*`. Neither "
+         "brings `pull` with it, and neither can be everybody's."},
     {NULL}};
 
 static const struct schema_item auth_items[] = {
@@ -292,7 +303,8 @@ static const struct schema_item auth_items[] = {
     {"rules", SCHEMA_LIST, AT(server.auth.rules), .count_offset = offsetof(struct config, server.auth.rule_count),
      .size = sizeof(struct config_auth_rule), .items = auth_rule_items, .max = 1000, .restart = true,
      .derived = "who has logged in may pull everything",
-     .doc = "Who may pull what: it is enough that one rule allows it. Who may not is asked to log in, or told 403."},
+     .doc = "Who may do what: it is enough that one rule allows it. Who may not is asked to log in, or told 403. Where "
+            "no rule gives `pull`, who has logged in may pull everything."},
     {"remember", SCHEMA_DURATION, AT(server.auth.remember_ms), .min = CLOCK_SECOND, .max = HOUR, .fallback = "5m",
      .restart = true,
      .doc = "For how long a password that was right is not checked again, which takes some tens of milliseconds. What "
@@ -432,12 +444,16 @@ static const struct schema_item admin_items[] = {
     {"listen", SCHEMA_TEXTS, AT(admin.listen), .min = 0, .max = 16, .fallback = CONFIG_UNIX,
      .check = address_check_admin, .restart = true,
      .doc = "Where the admin API is served, which the commands talk to: `unix:PATH`, a socket that its owner and root "
-            "may open, or an address with a port, which asks for the token of `token_file`. `unix:` without a path is "
-            "`admin.sock` in the store. `[]` turns it off."},
+            "may open, or an address with a port, which asks for the token of `token_file`, or for an account to which "
+            "`server.auth.rules` give `seed` or `admin`. `unix:` without a path is `admin.sock` in the store. `[]` "
+            "turns it off."},
     {"token_file", SCHEMA_TEXT, AT(admin.token_file), .restart = true,
-     .doc = "A file with the token (16 characters or more) that has to be shown at an address with a port. It is read "
-            "at each request. The token goes over the wire as it is: listen on 127.0.0.1, or behind something that "
-            "speaks TLS."},
+     .doc =
+         "A file with the token (16 characters or more) that may do everything at an address with a port. It is read "
+         "at each request. The token goes over the wire as it is: listen on 127.0.0.1, or with `tls`."},
+    {"tls", SCHEMA_BOOL, AT(admin.tls), .fallback = "false", .restart = true,
+     .doc = "Speaks TLS at the addresses with a port, with certificates, `client_ca` and all else of `server.tls`, "
+            "which need not `listen` for it."},
     {NULL}};
 
 static const char *const log_levels[] = {[CONFIG_LOG_ERROR] = "error",

@@ -25,6 +25,9 @@ struct inventory_name {
 /* Without a tag and a digest it is `latest`. -EINVAL: it is none; *ret_why says it in plain words. */
 MUST_CHECK int inventory_name_parse(struct mirror *m, const char *text, struct inventory_name *ret_name,
                                     const char **ret_why);
+/* Registry and repository of an image of a seed or an audit, whose name is read as base/image_name.h has it, so that a
+ * short one is Docker Hub's. -EINVAL: it is none, or of a registry that is not configured. */
+MUST_CHECK int inventory_repository_of(struct mirror *m, const char *image, struct inventory_name *ret_name);
 /* "docker.io/library/alpine:latest"; `text` has INVENTORY_NAME_TEXT bytes. Returns it. */
 const char *inventory_name_format(const struct inventory_name *name, char *text);
 /* Whether a glob means this name: the whole of it, or without its tag or digest. NULL means every name. */

@@ -67,6 +67,26 @@ int inventory_name_parse(struct mirror *m, const char *text, struct inventory_na
     return r < 0 ? -EINVAL : 0;
 }
 
+int inventory_repository_of(struct mirror *m, const char *image, struct inventory_name *ret_name)
+{
+    struct inventory_name n = {0};
+    struct repository_name found;
+    struct image_name name;
+    const char *wrong;
+    int r = image_name_parse(image, strlen(image), &name, &wrong);
+    if (r < 0)
+        return r;
+    (void)pthread_rwlock_rdlock(&m->config_lock);
+    r = repository_resolve(m->config, name.registry, name.repository, &found);
+    if (r == 0) {
+        (void)stpcpy(n.registry, found.registry->name);
+        (void)stpcpy(n.repository, found.path);
+        *ret_name = n;
+    }
+    (void)pthread_rwlock_unlock(&m->config_lock);
+    return r < 0 ? -EINVAL : 0;
+}
+
 const char *inventory_name_format(const struct inventory_name *name, char *text)
 {
     char digest[DIGEST_TEXT_MAX];

@@ -2,111 +2,37 @@
 
 #include "admin/admin.h"
 #include "base/clock.h"
-#include "base/digest.h"
 #include "base/limits.h"
-#include "server/authorization.h"
-#include "server/client.h"
+#include "server/admin_gate.h"
+#include "server/guard.h"
 #include "server/listener.h"
+#include "server/tls.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <gnutls/gnutls.h>
 #include <microhttpd.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 
-#define TOKEN_MIN 16
 #define STREAM_BLOCK (64 * KIB)
 
 struct admin_server {
     struct admin *admin;
-    const char *token_file; /* the configuration's, or NULL */
+    struct admin_gate *gate;
+    struct tls *tls; /* the guard's; NULL: it is not spoken here */
     struct listener *listener;
     struct MHD_Daemon *daemon;
+    struct MHD_Daemon *tls_daemon; /* of the addresses with a port, where there is `tls` */
 };
 
 /* One request, from its first line to the end of its answer. */
 struct exchange {
     struct admin_request request;
     struct admin_reply reply;
+    struct admin_caller caller;
     struct buf body;
     int64_t began_ms;
 };
-
-/* ------------------------------------------------------------------ who asks */
-
-static int get_fd(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-    return info ? info->connect_fd : -1;
-}
-
-static bool is_unix(int fd)
-{
-    int domain;
-    socklen_t len = sizeof(domain);
-    return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
-}
-
-/* The first line of the token's file, without blanks at its end. */
-static int read_token(const char *file, struct buf *token)
-{
-    AUTO_CLOSE int fd = open(file, O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return -errno;
-    int r = buf_reserve(token, LIMIT_ADMIN_TOKEN);
-    if (r < 0)
-        return r;
-    ssize_t n = read(fd, token->data, LIMIT_ADMIN_TOKEN);
-    if (n < 0)
-        return -errno;
-    token->len = (size_t)n;
-    token->data[n] = '\0';
-    buf_cut(token, strcspn(token->data, " \t\r\n"));
-    return token->len < TOKEN_MIN ? -EINVAL : 0;
-}
-
-/* In a time that says nothing about where they differ, nor how long the token is. */
-static bool same_text(const char *a, const char *b)
-{
-    struct digest x, y;
-    return digest_of(DIGEST_SHA256, a, strlen(a), &x) == 0 && digest_of(DIGEST_SHA256, b, strlen(b), &y) == 0 &&
-           gnutls_memcmp(x.raw, y.raw, sizeof(x.raw)) == 0;
-}
-
-static bool has_token(const struct admin_server *s, struct MHD_Connection *connection)
-{
-    const char *header = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
-    AUTO(authorization_finish) struct authorization given = {.kind = AUTHORIZATION_NONE};
-    AUTO_BUF struct buf token = BUF_INIT(LIMIT_ADMIN_TOKEN);
-    return authorization_parse(header, &given) == 0 && given.kind == AUTHORIZATION_BEARER && s->token_file &&
-           read_token(s->token_file, &token) == 0 && same_text(given.token, token.data);
-}
-
-static void name_peer(char *who, int fd)
-{
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
-    char text[INET6_ADDRSTRLEN] = "";
-    if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
-        client_address((struct sockaddr *)&address, text);
-    (void)snprintf(who, ADMIN_WHO_MAX, "token %s", *text ? text : "?");
-}
-
-/* Whether it may ask; `who` says who it is. */
-static bool is_let_in(const struct admin_server *s, struct MHD_Connection *connection, char *who)
-{
-    int fd = get_fd(connection);
-    struct ucred peer;
-    socklen_t len = sizeof(peer);
-    if (!is_unix(fd)) {
-        name_peer(who, fd);
-        return has_token(s, connection);
-    }
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
-        (void)snprintf(who, ADMIN_WHO_MAX, "uid=%u pid=%d", peer.uid, (int)peer.pid);
-    return true;
-}
 
 /* ------------------------------------------------------------------ answers */
 
@@ -114,6 +40,7 @@ static void exchange_destroy(struct exchange *x)
 {
     buf_finish(&x->body);
     admin_reply_finish(&x->reply);
+    admin_caller_finish(&x->caller);
     free(x);
 }
 
@@ -136,7 +63,14 @@ static struct MHD_Response *make_response(struct exchange *x)
     return response;
 }
 
-static enum MHD_Result queue(struct MHD_Connection *connection, struct exchange *x)
+static void add_retry_after(struct MHD_Response *response, int seconds)
+{
+    char text[16];
+    (void)snprintf(text, sizeof(text), "%d", seconds);
+    (void)MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, text);
+}
+
+static enum MHD_Result queue(const struct admin_server *s, struct MHD_Connection *connection, struct exchange *x)
 {
     const struct admin_reply *reply = &x->reply;
     struct MHD_Response *response = make_response(x);
@@ -148,7 +82,9 @@ static enum MHD_Result queue(struct MHD_Connection *connection, struct exchange 
     if (*reply->allow)
         (void)MHD_add_response_header(response, MHD_HTTP_HEADER_ALLOW, reply->allow);
     if (reply->status == 401)
-        (void)MHD_add_response_header(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Bearer realm=\"entrepot\"");
+        admin_gate_challenge(s->gate, &x->caller, response);
+    if (x->caller.identity.retry_after_s > 0)
+        add_retry_after(response, x->caller.identity.retry_after_s);
     enum MHD_Result result = MHD_queue_response(connection, (unsigned)reply->status, response);
     MHD_destroy_response(response);
     return result;
@@ -167,17 +103,27 @@ static enum MHD_Result take_param(void *cls, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
+/* Common name of the certificate that the connection's client has shown, or "". */
+static const char *get_certificate(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    const struct tls_peer *peer = info ? info->socket_context : NULL;
+    return peer ? peer->name : "";
+}
+
 /* The headers are there: whether it is answered before its body is read. */
 static enum MHD_Result begin(const struct admin_server *s, struct MHD_Connection *connection, struct exchange *x)
 {
-    if (!is_let_in(s, connection, x->request.who)) {
-        admin_refuse(&x->reply, 401, "unauthorized", "the token of admin.token_file is to be shown");
-        return queue(connection, x);
+    const struct admin_refusal refusal =
+        admin_gate_ask(s->gate, connection, get_certificate(connection), &x->caller, &x->request);
+    if (refusal.status != 0) {
+        admin_refuse(&x->reply, refusal.status, refusal.code, refusal.message);
+        return queue(s, connection, x);
     }
     (void)MHD_get_connection_values(connection, MHD_GET_ARGUMENT_KIND, take_param, &x->request);
     if (x->request.param_count > ADMIN_PARAMS_MAX) {
         admin_refuse(&x->reply, 400, "bad_parameter", "there are too many parameters");
-        return queue(connection, x);
+        return queue(s, connection, x);
     }
     return MHD_YES;
 }
@@ -215,7 +161,7 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
     x->request.body = x->body.data;
     x->request.body_len = x->body.len;
     admin_handle(s->admin, &x->request, &x->reply);
-    return queue(connection, x);
+    return queue(s, connection, x);
 }
 
 /* MHD_OPTION_NOTIFY_COMPLETED: the answer is out, or its connection lost. */
@@ -229,28 +175,52 @@ static void completed(void *cls, struct MHD_Connection *connection, void **conte
     *context = NULL;
 }
 
+/* NULL: there is no memory, and the handshake fails. */
+static struct tls_peer *begin_tls(struct tls *tls, gnutls_session_t session)
+{
+    struct tls_peer *peer = calloc(1, sizeof(*peer));
+    if (peer)
+        tls_begin(tls, session, peer);
+    return peer;
+}
+
+static void end_tls(struct tls_peer *peer)
+{
+    if (peer)
+        tls_peer_finish(peer);
+    free(peer);
+}
+
 /* MHD_OPTION_NOTIFY_CONNECTION */
 static void notify_connection(void *cls, struct MHD_Connection *connection, void **context,
                               enum MHD_ConnectionNotificationCode what)
 {
     struct admin_server *s = cls;
-    (void)connection;
-    (void)context;
-    if (what == MHD_CONNECTION_NOTIFY_CLOSED)
-        listener_closed(s->listener);
+    const union MHD_ConnectionInfo *session =
+        s->tls ? MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION) : NULL;
+    if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+        if (session)
+            *context = begin_tls(s->tls, session->tls_session);
+        return;
+    }
+    end_tls(*context);
+    *context = NULL;
+    listener_closed(s->listener);
 }
 
 /* listener_accept */
 static void take_connection(void *arg, int fd, const struct sockaddr *address, socklen_t address_len)
 {
     struct admin_server *s = arg;
-    if (MHD_add_connection(s->daemon, fd, address, address_len) != MHD_YES) /* which has closed it */
+    struct MHD_Daemon *daemon = s->tls_daemon && address->sa_family != AF_UNIX ? s->tls_daemon : s->daemon;
+    if (MHD_add_connection(daemon, fd, address, address_len) != MHD_YES) /* which has closed it */
         listener_closed(s->listener);
 }
 
 /* ------------------------------------------------------------------ start and stop */
 
-static int start_daemon(struct admin_server *s)
+/* `priorities` are those of TLS; NULL: it is not spoken. */
+static int start_daemon(struct admin_server *s, const char *priorities, struct MHD_Daemon **ret_daemon)
 {
     const struct MHD_OptionItem options[] = {
         {MHD_OPTION_CONNECTION_MEMORY_LIMIT, LIMIT_ADMIN_HEADER, NULL},
@@ -262,27 +232,20 @@ static int start_daemon(struct admin_server *s)
         {MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)notify_connection, s},
         {MHD_OPTION_END, 0, NULL},
     };
-    s->daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
-                                     MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC,
-                                 0, NULL, NULL, handle, s, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
-    return s->daemon ? 0 : -(errno ? errno : EIO);
+    const struct MHD_OptionItem of_tls[] = {
+        {MHD_OPTION_HTTPS_CERT_CALLBACK2, 0, (void *)(intptr_t)tls_choose},
+        {MHD_OPTION_HTTPS_PRIORITIES, 0, (void *)(uintptr_t)priorities},
+        {MHD_OPTION_END, 0, NULL},
+    };
+    *ret_daemon = MHD_start_daemon(MHD_USE_THREAD_PER_CONNECTION | MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_POLL |
+                                       MHD_USE_NO_LISTEN_SOCKET | MHD_USE_ITC | (priorities ? MHD_USE_TLS : 0),
+                                   0, NULL, NULL, handle, s, MHD_OPTION_ARRAY, options, MHD_OPTION_ARRAY,
+                                   priorities ? of_tls : &of_tls[ARRAY_SIZE(of_tls) - 1], MHD_OPTION_END);
+    return *ret_daemon ? 0 : -(errno ? errno : EIO);
 }
 
-/* Whoever needs a token must be able to have one. */
-static int check_token(const struct config *config, struct buf *error)
-{
-    AUTO_BUF struct buf token = BUF_INIT(LIMIT_ADMIN_TOKEN);
-    if (!config->admin.token_file)
-        return 0;
-    int r = read_token(config->admin.token_file, &token);
-    if (r < 0 && buf_addf(error, "%s: %s", config->admin.token_file,
-                          r == -EINVAL ? "the token is shorter than 16 characters" : strerror(-r)) < 0)
-        return -ENOMEM;
-    return r;
-}
-
-int admin_server_start(const struct config *config, struct admin *admin, struct admin_server **ret_server,
-                       struct buf *error)
+int admin_server_start(const struct config *config, struct admin *admin, const struct guard *guard,
+                       struct admin_server **ret_server, struct buf *error)
 {
     if (config->admin.listen.count == 0) {
         *ret_server = NULL;
@@ -292,12 +255,14 @@ int admin_server_start(const struct config *config, struct admin *admin, struct 
     if (!s)
         return -ENOMEM;
     s->admin = admin;
-    s->token_file = config->admin.token_file;
-    int r = check_token(config, error);
+    s->tls = config->admin.tls && guard ? guard_tls(guard) : NULL;
+    int r = admin_gate_create(config, guard, &s->gate, error);
     if (r == 0)
         r = listener_create(config->admin.listen.items, LIMIT_ADMIN_CONNECTIONS, &s->listener, error);
     if (r == 0)
-        r = start_daemon(s);
+        r = start_daemon(s, NULL, &s->daemon);
+    if (r == 0 && s->tls)
+        r = start_daemon(s, tls_priorities(config), &s->tls_daemon);
     if (r == 0)
         r = listener_start(s->listener, "admin", take_connection, s);
     if (r < 0)
@@ -314,8 +279,13 @@ void admin_server_stop(struct admin_server *s)
     if (s->listener)
         listener_stop(s->listener);
     admin_cut(s->admin);
+    if (s->gate)
+        admin_gate_cut(s->gate);
     if (s->daemon)
         MHD_stop_daemon(s->daemon);
+    if (s->tls_daemon)
+        MHD_stop_daemon(s->tls_daemon);
     listener_destroy(s->listener);
+    admin_gate_destroy(s->gate);
     free(s);
 }

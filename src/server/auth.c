@@ -125,7 +125,7 @@ static int load_first(struct auth *a, struct source *s, struct buf *error)
 int auth_create(const struct config *config, struct auth **ret_auth, struct buf *error)
 {
     *ret_auth = NULL;
-    if (!config_has_logins(config))
+    if (!config_has_accounts(config))
         return 0;
     AUTO(auto_auth_destroy) struct auth *a = calloc(1, sizeof(*a));
     if (!a)
@@ -313,8 +313,8 @@ bool auth_token_lacks(const struct auth *a, const struct identity *identity, con
     if (!identity->token)
         return false;
     full_name(registry, repository, name);
-    return !jwt_grants(identity->token, name, "pull") &&
-           !(is_default(a, registry) && jwt_grants(identity->token, repository, "pull"));
+    return !jwt_grants(identity->token, "repository", name, "pull") &&
+           !(is_default(a, registry) && jwt_grants(identity->token, "repository", repository, "pull"));
 }
 
 static bool is_about(const struct config_auth_rule *rule, const char *user, const char *certificate)
@@ -327,11 +327,14 @@ bool auth_allows(const struct auth *a, const struct identity *identity, const ch
                  bool *ret_private)
 {
     char name[NAME_MAX_FULL];
-    bool allowed = false, private = false;
+    bool ruled = false, allowed = false, private = false;
     const bool lacks = auth_token_lacks(a, identity, registry, repository);
     full_name(registry, repository, name);
     for (size_t i = 0; i < a->config->server.auth.rule_count; i++) {
         const struct config_auth_rule *rule = &a->config->server.auth.rules[i];
+        if (!(rule->rights & CONFIG_MAY_PULL))
+            continue;
+        ruled = true;
         if (!is_about(rule, lacks ? "" : identity->user, identity->certificate) ||
             !config_has_match(&rule->repositories, name))
             continue;
@@ -339,7 +342,78 @@ bool auth_allows(const struct auth *a, const struct identity *identity, const ch
         private = private || rule->private;
     }
     *ret_private = private;
-    return allowed || (a->config->server.auth.rule_count == 0 && !lacks && (*identity->user || identity->token));
+    return allowed || (!ruled && !lacks && (*identity->user || identity->token));
+}
+
+/* ------------------------------------------------------------------ what he may do of the admin API */
+
+/* Whether some rule gives him one of the rights: in the repository of that name, everywhere (""), somewhere (NULL). */
+static bool has_right(const struct auth *a, const struct identity *identity, unsigned rights, const char *name)
+{
+    for (size_t i = 0; i < a->config->server.auth.rule_count; i++) {
+        const struct config_auth_rule *rule = &a->config->server.auth.rules[i];
+        if ((rule->rights & rights) && is_about(rule, identity->user, identity->certificate) &&
+            (!name || config_has_match(&rule->repositories, name)))
+            return true;
+    }
+    return false;
+}
+
+/* Tokens lie about wherever something is pulled. One for pulls is none for this, whosever it is; which repositories its
+ * owner may seed is too much to say in a token. */
+static bool is_granted(const struct identity *identity, const char *action)
+{
+    return !identity->token || jwt_grants(identity->token, "registry", "admin", action);
+}
+
+bool auth_may_administer(const struct auth *a, const struct identity *identity)
+{
+    return is_granted(identity, "admin") && has_right(a, identity, CONFIG_MAY_ADMIN, NULL);
+}
+
+static bool may_seed(const struct auth *a, const struct identity *identity, const char *name)
+{
+    return (is_granted(identity, "seed") || is_granted(identity, "admin")) &&
+           has_right(a, identity, CONFIG_MAY_SEED | CONFIG_MAY_ADMIN, name);
+}
+
+bool auth_may_seed(const struct auth *a, const struct identity *identity, const char *registry, const char *repository)
+{
+    char name[NAME_MAX_FULL];
+    full_name(registry, repository, name);
+    return may_seed(a, identity, name);
+}
+
+bool auth_may_seed_everywhere(const struct auth *a, const struct identity *identity)
+{
+    return may_seed(a, identity, "");
+}
+
+bool auth_may_seed_somewhere(const struct auth *a, const struct identity *identity)
+{
+    return may_seed(a, identity, NULL);
+}
+
+bool auth_token_bounds_admin(const struct auth *a, const struct identity *identity)
+{
+    const bool admin = is_granted(identity, "admin");
+    return (!admin && has_right(a, identity, CONFIG_MAY_ADMIN, NULL)) ||
+           (!admin && !is_granted(identity, "seed") && has_right(a, identity, CONFIG_MAY_SEED, NULL));
+}
+
+/* ------------------------------------------------------------------ how he can say who he is */
+
+static int begin_challenge(const struct auth *a, struct buf *value)
+{
+    return buf_addf(value, "Bearer realm=\"%s\",service=\"%s\"", a->config->server.auth.token.realm,
+                    a->config->server.auth.token.service);
+}
+
+static int end_challenge(const struct identity *identity, struct buf *value)
+{
+    if (!identity->flaw && !identity->token)
+        return 0;
+    return buf_addf(value, ",error=\"%s\"", identity->flaw ? "invalid_token" : "insufficient_scope");
 }
 
 int auth_challenge(const struct auth *a, const struct identity *identity, const char *registry, const char *repository,
@@ -347,15 +421,22 @@ int auth_challenge(const struct auth *a, const struct identity *identity, const 
 {
     if (!a->keys.file)
         return 0;
-    int r = buf_addf(value, "Bearer realm=\"%s\",service=\"%s\"", a->config->server.auth.token.realm,
-                     a->config->server.auth.token.service);
+    int r = begin_challenge(a, value);
     if (r == 0 && repository)
         r = is_default(a, registry) || !*registry
                 ? buf_addf(value, ",scope=\"repository:%s:pull\"", repository)
                 : buf_addf(value, ",scope=\"repository:%s/%s:pull\"", registry, repository);
-    if (r == 0 && (identity->flaw || identity->token))
-        r = buf_addf(value, ",error=\"%s\"", identity->flaw ? "invalid_token" : "insufficient_scope");
-    return r;
+    return r == 0 ? end_challenge(identity, value) : r;
+}
+
+int auth_admin_challenge(const struct auth *a, const struct identity *identity, struct buf *value)
+{
+    if (!a->keys.file)
+        return 0;
+    int r = begin_challenge(a, value);
+    if (r == 0)
+        r = buf_adds(value, ",scope=\"registry:admin:seed,admin\"");
+    return r == 0 ? end_challenge(identity, value) : r;
 }
 
 bool auth_takes_passwords(const struct auth *a)

@@ -1,7 +1,7 @@
 /*
- * Who a client is, and what he may pull (server.auth): passwords of a file, tokens, certificates; the rules. A file
- * that changes is read again; one that is not right leaves what was there. What was found out is remembered for minutes
- * under a keyed hash, and who fails too often has to wait.
+ * Who a client is, and what he may pull, seed and administer (server.auth): passwords of a file, tokens, certificates;
+ * the rules. A file that changes is read again; one that is not right leaves what was there. What was found out is
+ * remembered for minutes under a keyed hash, and who fails too often has to wait.
  *
  * auth_reload() is one thread's at a time, the rest any thread's; an identity is one request's.
  */
@@ -58,10 +58,20 @@ bool auth_allows(const struct auth *a, const struct identity *identity, const ch
 /* Whether he has shown a token, and it is not for that. */
 bool auth_token_lacks(const struct auth *a, const struct identity *identity, const char *registry,
                       const char *repository);
+/* Whether he may do everything of the admin API. */
+bool auth_may_administer(const struct auth *a, const struct identity *identity);
+/* Whether he may seed in this repository; in all; in some. Who may administer may. */
+bool auth_may_seed(const struct auth *a, const struct identity *identity, const char *registry, const char *repository);
+bool auth_may_seed_everywhere(const struct auth *a, const struct identity *identity);
+bool auth_may_seed_somewhere(const struct auth *a, const struct identity *identity);
+/* Whether a rule gives him what the token that he has shown is not for. */
+bool auth_token_bounds_admin(const struct auth *a, const struct identity *identity);
 /* What clients are told of how to get a token (RFC 6750 §3): a WWW-Authenticate field's value, and
  * nothing where none are taken. `registry` and `repository` are what it is to be for, or NULL. */
 MUST_CHECK int auth_challenge(const struct auth *a, const struct identity *identity, const char *registry,
                               const char *repository, struct buf *value);
+/* The same for the admin API. */
+MUST_CHECK int auth_admin_challenge(const struct auth *a, const struct identity *identity, struct buf *value);
 /* Whether passwords are taken, so that a Basic challenge makes sense. */
 bool auth_takes_passwords(const struct auth *a);
 

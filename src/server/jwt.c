@@ -152,13 +152,13 @@ static bool has_action(const json_t *entry, const char *action)
     return false;
 }
 
-bool jwt_grants(const struct jwt *t, const char *repository, const char *action)
+bool jwt_grants(const struct jwt *t, const char *type, const char *name, const char *action)
 {
     const json_t *access = json_object_get(t->claims, "access");
     size_t count = json_array_size(access);
     for (size_t i = 0; i < count && i < JWT_ACCESS_MAX; i++) {
         const json_t *entry = json_array_get(access, i);
-        if (has_text(entry, "type", "repository") && has_text(entry, "name", repository) && has_action(entry, action))
+        if (has_text(entry, "type", type) && has_text(entry, "name", name) && has_action(entry, action))
             return true;
     }
     return false;

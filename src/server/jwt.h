@@ -33,7 +33,7 @@ void jwt_destroy(struct jwt *t); /* accepts NULL */
 const char *jwt_find_flaw(const struct jwt *t, const struct jwt_keys *keys, const struct jwt_terms *terms);
 /* `sub`, or "". */
 const char *jwt_subject(const struct jwt *t);
-/* Whether its `access` has the action, or all of them ("*"), on the repository of exactly this name. */
-bool jwt_grants(const struct jwt *t, const char *repository, const char *action);
+/* Whether its `access` has the action, or all of them ("*"), on exactly this: "repository", "library/alpine". */
+bool jwt_grants(const struct jwt *t, const char *type, const char *name, const char *action);
 
 AUTO_DEFINE(struct jwt, jwt_destroy);

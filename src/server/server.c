@@ -9,13 +9,13 @@
 #include "server/client.h"
 #include "server/crowd.h"
 #include "server/door.h"
+#include "server/guard.h"
 #include "server/headway.h"
 #include "server/listener.h"
 #include "server/patience.h"
 #include "server/pull_secrets.h"
 #include "server/request.h"
 #include "server/tls.h"
-#include "server/watch.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -39,9 +39,6 @@
 #define WAKE_GRACE (10 * CLOCK_SECOND)
 /* What a client may still be sending when its connection is closed, and is thrown away. */
 #define DRAINED_MAX (256 * KIB)
-
-/* Files are looked at so often where the system tells nothing of them. */
-#define LOOK_EVERY (30 * CLOCK_SECOND)
 
 /* One of libmicrohttpd's threads, with its connections. */
 struct worker {
@@ -67,11 +64,8 @@ enum { PLAIN, SECURE, POOLS };
 struct server {
     const struct config *config;
     struct door door;
-    struct tls *tls;
     struct crowd *crowd; /* NULL: connections are not counted by client */
     struct headway_watch *headway;
-    struct watch *watch;
-    const char **watched; /* the names of the files */
     struct pool pools[POOLS];
 };
 
@@ -243,36 +237,6 @@ static int create_pool(struct server *s, struct pool *p, const struct config_lis
     return r;
 }
 
-/* watch_changed */
-static void look_at_files(void *arg)
-{
-    struct server *s = arg;
-    if (s->tls)
-        tls_reload(s->tls);
-    if (s->door.auth)
-        auth_reload(s->door.auth);
-}
-
-static int watch_files(struct server *s)
-{
-    const struct config *config = s->config;
-    size_t n = 0;
-    s->watched = calloc(2 * config->server.tls.certificate_count + 3, sizeof(s->watched[0]));
-    if (!s->watched)
-        return -ENOMEM;
-    for (size_t i = 0; s->tls && i < config->server.tls.certificate_count; i++) {
-        s->watched[n++] = config->server.tls.certificates[i].certificate;
-        s->watched[n++] = config->server.tls.certificates[i].key;
-    }
-    if (s->tls && config->server.tls.client_ca)
-        s->watched[n++] = config->server.tls.client_ca;
-    if (config->server.auth.htpasswd)
-        s->watched[n++] = config->server.auth.htpasswd;
-    if (config->server.auth.token.keys)
-        s->watched[n++] = config->server.auth.token.keys;
-    return n > 0 ? watch_create(s->watched, n, LOOK_EVERY, look_at_files, s, &s->watch) : 0;
-}
-
 static void stop_pool(struct pool *p)
 {
     for (unsigned i = 0; i < p->count; i++)
@@ -284,21 +248,17 @@ static void stop_pool(struct pool *p)
 /* Ends what never served, or serves no more. */
 static void destroy(struct server *s)
 {
-    watch_destroy(s->watch);
     for (unsigned i = 0; i < POOLS; i++)
         stop_pool(&s->pools[i]);
-    auth_destroy(s->door.auth);
     pull_secrets_destroy(s->door.pull_secrets);
     headway_watch_destroy(s->headway);
     patience_destroy(s->door.requests);
     crowd_destroy(s->crowd);
-    tls_destroy(s->tls);
     door_finish(&s->door);
-    free(s->watched);
     free(s);
 }
 
-static int start(struct server *s, struct buf *error)
+static int start(struct server *s, const struct guard *guard, struct buf *error)
 {
     const struct config *config = s->config;
     const struct headway_terms terms = {
@@ -306,9 +266,9 @@ static int start(struct server *s, struct buf *error)
         .min_rate = config->server.limits.min_rate,
         .over_ms = config->server.limits.min_rate_over_ms,
     };
-    int r = auth_create(config, &s->door.auth, error);
-    if (r == 0)
-        r = headway_watch_create(&terms, &s->headway);
+    if (config_has_logins(config))
+        s->door.auth = guard_auth(guard);
+    int r = headway_watch_create(&terms, &s->headway);
     if (r == 0)
         r = pull_secrets_create(config, &s->door.pull_secrets);
     if (r == 0 && config->server.limits.requests_per_second > 0)
@@ -319,13 +279,9 @@ static int start(struct server *s, struct buf *error)
     if (r == 0 && config->server.listen.count > 0)
         r = create_pool(s, &s->pools[PLAIN], &config->server.listen, error);
     if (r == 0 && config->server.tls.listen.count > 0) {
-        r = tls_create(config, &s->tls, error);
-        s->pools[SECURE].tls = s->tls;
-        if (r == 0)
-            r = create_pool(s, &s->pools[SECURE], &config->server.tls.listen, error);
+        s->pools[SECURE].tls = guard_tls(guard);
+        r = create_pool(s, &s->pools[SECURE], &config->server.tls.listen, error);
     }
-    if (r == 0)
-        r = watch_files(s);
     if (r == 0 && s->pools[SECURE].listener)
         r = listener_start(s->pools[SECURE].listener, "ready_tls", take_connection, &s->pools[SECURE]);
     if (r == 0 && s->pools[PLAIN].listener)
@@ -333,7 +289,8 @@ static int start(struct server *s, struct buf *error)
     return r;
 }
 
-int server_start(const struct config *config, struct mirror *mirror, struct server **ret_server, struct buf *error)
+int server_start(const struct config *config, struct mirror *mirror, const struct guard *guard,
+                 struct server **ret_server, struct buf *error)
 {
     struct server *s = calloc(1, sizeof(*s));
     if (!s)
@@ -345,7 +302,7 @@ int server_start(const struct config *config, struct mirror *mirror, struct serv
         free(s);
         return r;
     }
-    r = start(s, error);
+    r = start(s, guard, error);
     if (r < 0)
         destroy(s);
     else

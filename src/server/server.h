@@ -10,13 +10,15 @@
 
 #include <stddef.h>
 
-struct server;
+struct guard;
 struct mirror;
+struct server;
 
-/* Listens on every address of config->server.listen, and logs event=ready for each. `config` and `mirror` are the
- * caller's and live until server_stop() has returned. On failure `error` has it in words, with the address. */
-MUST_CHECK int server_start(const struct config *config, struct mirror *mirror, struct server **ret_server,
-                            struct buf *error);
+/* Listens on every address of config->server.listen, and logs event=ready for each. `config`, `mirror` and `guard`
+ * are the caller's and live until server_stop() has returned; without accounts and TLS `guard` may be NULL. On failure
+ * `error` has it in words, with the address. */
+MUST_CHECK int server_start(const struct config *config, struct mirror *mirror, const struct guard *guard,
+                            struct server **ret_server, struct buf *error);
 /* Drains: accepts nothing more, lets running requests end within config->server.drain_timeout, then cuts the rest short
  * (mirror_cut()), and frees the server. Accepts NULL. */
 void server_stop(struct server *s);

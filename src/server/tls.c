@@ -211,6 +211,8 @@ int tls_choose(gnutls_session_t session, const struct gnutls_cert_retr_st *info,
                unsigned *flags)
 {
     struct tls_peer *peer = gnutls_session_get_ptr(session);
+    if (!peer) /* there was no memory for it */
+        return -1;
     struct tls *t = peer->tls;
     char name[HOST_MAX];
     size_t len = sizeof(name);

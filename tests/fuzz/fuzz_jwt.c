@@ -30,7 +30,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (!text || jwt_create(text, &token) < 0)
         return 0;
     assert(strlen(jwt_subject(token)) < JWT_MAX);
-    (void)jwt_grants(token, "library/alpha", "pull");
+    (void)jwt_grants(token, "repository", "library/alpha", "pull");
     if (keys)
         (void)jwt_find_flaw(token, keys, &terms);
     return 0;

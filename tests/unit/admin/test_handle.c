@@ -65,16 +65,16 @@ static void stream(struct admin *a, const struct admin_request *r, struct admin_
 }
 
 const struct admin_route admin_routes[] = {
-    {"GET", "/v1/echo", "name flag", echo}, {"DELETE", "/v1/echo", "", echo},
-    {"GET", "/v1/things/*", "", echo},      {"POST", "/v1/body", "", body},
-    {"GET", "/v1/absent", "", absent},      {"GET", "/v1/nothing", "", nothing},
-    {"GET", "/v1/stream", "", stream},      {NULL},
+    {"GET", "/v1/echo", "name flag", ADMIN_NEEDS_ADMIN, echo}, {"DELETE", "/v1/echo", "", ADMIN_NEEDS_ADMIN, echo},
+    {"GET", "/v1/things/*", "", ADMIN_NEEDS_ADMIN, echo},      {"POST", "/v1/body", "", ADMIN_NEEDS_ADMIN, body},
+    {"GET", "/v1/absent", "", ADMIN_NEEDS_ADMIN, absent},      {"GET", "/v1/nothing", "", ADMIN_NEEDS_ADMIN, nothing},
+    {"GET", "/v1/stream", "", ADMIN_NEEDS_ADMIN, stream},      {NULL},
 };
 
 static void setup(void)
 {
     static const struct admin_options options = {0};
-    request = (struct admin_request){.who = "uid=0 pid=1"};
+    request = (struct admin_request){.who = "uid=0 pid=1", .rights = {.admin = true}};
     ck_assert_int_eq(admin_create(&options, &admin), 0);
 }
 

@@ -283,6 +283,59 @@ START_TEST(tokens_are_for_the_service_unless_another_audience_is_said)
 }
 END_TEST
 
+START_TEST(a_rule_gives_pulls_unless_it_says_something_else)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("server: {auth: {rules: [{users: jo}, {users: jo, may: seed, repositories: [quay.io/*]}, "
+                             "{users: al, may: [admin, pull]}]}}");
+    const struct config_auth_rule *rules = c->server.auth.rules;
+    ck_assert_uint_eq(rules[0].rights, CONFIG_MAY_PULL);
+    ck_assert_uint_eq(rules[1].rights, CONFIG_MAY_SEED);
+    ck_assert_uint_eq(rules[2].rights, CONFIG_MAY_ADMIN | CONFIG_MAY_PULL);
+    ck_assert(config_rule_is_everywhere(&rules[0]) && !config_rule_is_everywhere(&rules[1]));
+}
+END_TEST
+
+static const struct {
+    const char *text;
+    bool accounts, logins, admins;
+} logins[] = {
+    {"", false, false, false},
+    {"server: {auth: {htpasswd: h}}", true, true, false},
+    {"server: {auth: {rules: [{anonymous: true}]}}", true, true, false},
+    {"server: {auth: {htpasswd: h, rules: [{users: jo, may: admin}]}}", true, true, true},
+    {"server: {auth: {htpasswd: h, rules: [{anonymous: true}, {users: jo, may: admin}]}}", true, false, true},
+    {"server: {auth: {htpasswd: h, rules: [{anonymous: true, repositories: quay.io/*}, {users: jo, may: admin}]}}",
+     true, true, true},
+    {"server: {auth: {htpasswd: h, rules: [{anonymous: true}, {users: jo, may: seed}, {users: jo, private: true}]}}",
+     true, true, true},
+    {"server: {auth: {rules: [{users: jo, may: admin}]}}", true, true, false},
+    {"server: {auth: {rules: [{certificates: ci, may: seed}]}}", true, true, false},
+    {"server: {tls: {certificate: a, key: b, client_ca: c}, auth: {rules: [{certificates: ci, may: seed}]}}", true,
+     true, false},
+    {"admin: {tls: true}\nserver: {tls: {certificate: a, key: b, client_ca: c}, auth: {rules: [{certificates: ci, may: "
+     "seed}]}}",
+     true, true, true},
+};
+
+START_TEST(pulls_and_the_admin_api_ask_for_logins_where_rules_say_so)
+{
+    AUTO(auto_config_destroy) struct config *c = parse(logins[_i].text);
+    ck_assert(config_has_accounts(c) == logins[_i].accounts);
+    ck_assert(config_has_logins(c) == logins[_i].logins);
+    ck_assert(config_has_admin_accounts(c) == logins[_i].admins);
+}
+END_TEST
+
+START_TEST(users_who_may_administer_need_no_token_file)
+{
+    AUTO(auto_config_destroy)
+    struct config *c = parse("admin: {listen: '127.0.0.1:1'}\nserver: {auth: {htpasswd: h, rules: [{users: jo, may: "
+                             "admin}]}}");
+    ck_assert(!c->admin.token_file && !c->admin.tls);
+}
+END_TEST
+
 START_TEST(what_everybody_may_pull_is_said_by_patterns)
 {
     AUTO(auto_config_destroy) struct config *c = parse("registries: {a: {open: [company/*, exact]}}");
@@ -306,7 +359,21 @@ static const struct {
     {"version: 2\n", "c.yaml:1:10: version: \"2\" must be 1\n"},
     {"server: {listn: x}\n", "c.yaml:1:10: server.listn: unknown key; did you mean \"listen\"?\n"},
     {"admin: {listen: ['127.0.0.1:1']}\n",
-     "c.yaml:1:18: admin.listen: 127.0.0.1:1 asks for a token: admin.token_file\n"},
+     "c.yaml:1:18: admin.listen: 127.0.0.1:1 asks for a token: admin.token_file; or for users to whom "
+     "server.auth.rules gives seed or admin\n"},
+    {"server: {auth: {rules: [{}, {users: jo, may: [pull, push]}]}}\n",
+     "c.yaml:1:53: server.auth.rules[1].may[1]: is none of pull, seed, admin\n"},
+    {"server: {auth: {rules: [{users: jo, may: []}]}}\n", "c.yaml:1:37: server.auth.rules[0].may: has 0 members; 1 to 3 are allowed\n"},
+    {"server: {auth: {rules: [{users: jo}, {anonymous: true, may: [pull, seed]}]}}\n",
+     "c.yaml:1:62: server.auth.rules[1].may: nobody may seed or administer without logging in (anonymous)\n"},
+    {"server: {auth: {rules: [{users: jo, may: admin, repositories: [quay.io/*]}]}}\n",
+     "c.yaml:1:64: server.auth.rules[0].repositories: who may administer may so everywhere: \"*\", or leave it out\n"},
+    {"server: {auth: {rules: [{users: jo, may: seed, private: true}]}}\n",
+     "c.yaml:1:57: server.auth.rules[0].private: is about pulls, which this rule does not give (may)\n"},
+    {"admin: {tls: true}\n", "c.yaml:1:14: admin.tls: needs server.tls.certificate and server.tls.key\n"},
+    {"admin: {listen: '127.0.0.1:1'}\nserver: {auth: {htpasswd: h, rules: [{users: jo}]}}\n",
+     "c.yaml:1:17: admin.listen: 127.0.0.1:1 asks for a token: admin.token_file; or for users to whom "
+     "server.auth.rules gives seed or admin\n"},
     {"server: {listen: []}\n", "c.yaml:1:10: server.listen: there must be an address here, or in server.tls.listen\n"},
     {"server: {tls: {listen: '127.0.0.1:1'}}\n",
      "c.yaml:1:24: server.tls.listen: needs server.tls.certificate and server.tls.key\n"},
@@ -594,6 +661,9 @@ int main(void)
     tcase_add_test(t, the_certificate_that_is_said_first_comes_before_the_others);
     tcase_add_test(t, tokens_are_for_the_service_unless_another_audience_is_said);
     tcase_add_test(t, what_everybody_may_pull_is_said_by_patterns);
+    tcase_add_test(t, a_rule_gives_pulls_unless_it_says_something_else);
+    tcase_add_loop_test(t, pulls_and_the_admin_api_ask_for_logins_where_rules_say_so, 0, ARRAY_SIZE(logins));
+    tcase_add_test(t, users_who_may_administer_need_no_token_file);
     tcase_add_test(t, credentials_that_are_not_there_yet_are_no_error);
     tcase_add_loop_test(t, what_does_not_fit_together_is_refused_with_its_place, 0, ARRAY_SIZE(wrongs));
     tcase_add_test(t, no_error_shows_a_password);

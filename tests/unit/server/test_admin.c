@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/unix_address.h"
 #include "client.h"
+#include "server/guard.h"
 #include "suite.h"
 
 #include <check.h>
@@ -44,7 +45,12 @@ static void tell(const struct admin_request *q, struct admin_reply *reply)
     ck_assert_int_eq(buf_addf(&b, "%s %s", q->method, q->path), 0);
     for (size_t i = 0; i < q->param_count; i++)
         ck_assert_int_eq(buf_addf(&b, " %s=%s", q->params[i].name, q->params[i].value), 0);
+    const struct admin_rights *rights = &q->rights;
+    bool may = rights->seed && rights->may_seed(rights->arg, "quay.io", "company/app");
     ck_assert_int_eq(buf_addf(&b, " body=%zu who=%s", q->body_len, q->who), 0);
+    ck_assert_int_eq(buf_addf(&b, " rights=%s%s%s%s", rights->admin ? "admin" : "", rights->seed ? "seed" : "",
+                              rights->seed_everywhere ? " everywhere" : "", may ? " company" : ""),
+                     0);
     answer(reply, 200, &b);
 }
 
@@ -130,6 +136,7 @@ static char tcp_item[] = "127.0.0.1:0";
 static char *items[] = {unix_item, tcp_item, NULL};
 static struct config config = {.admin = {.listen = {.items = items, .count = 2}, .token_file = token_path}};
 static struct admin_server *server;
+static struct guard *guard; /* NULL: nobody has an account */
 static uint16_t port;
 
 static void write_token(const char *text)
@@ -153,7 +160,7 @@ static void setup(void)
 {
     AUTO_BUF struct buf error = BUF_INIT(4096);
     prepare();
-    ck_assert_int_eq(admin_server_start(&config, &admin, &server, &error), 0);
+    ck_assert_int_eq(admin_server_start(&config, &admin, guard, &server, &error), 0);
     ck_assert_ptr_nonnull(server);
     port = client_port();
 }
@@ -208,7 +215,7 @@ START_TEST(the_kernel_says_who_asks_at_the_socket)
     char who[64];
     struct response r;
     ask(connect_unix(socket_path), "GET", "/v1/a%20b", "", &r);
-    (void)snprintf(who, sizeof(who), "GET /v1/a b body=0 who=uid=%u pid=%d", getuid(), getpid());
+    (void)snprintf(who, sizeof(who), "GET /v1/a b body=0 who=uid=%u pid=%d rights=admin", getuid(), getpid());
     ck_assert_str_eq(r.body.data, who);
     response_finish(&r);
 }
@@ -242,7 +249,7 @@ START_TEST(an_address_asks_for_the_token)
     expect_tcp("Authorization: Bearer 0123456789abcdee\r\n", 401, "unauthorized");
     expect_tcp("Authorization: Bearer 0123456789abcdef0\r\n", 401, "unauthorized");
     expect_tcp("Authorization: Basic " TOKEN "\r\n", 401, "unauthorized");
-    expect_tcp("Authorization: bearer " TOKEN "\r\n", 200, "who=token 127.0.0.1");
+    expect_tcp("Authorization: bearer " TOKEN "\r\n", 200, "who=token 127.0.0.1 rights=admin");
 }
 END_TEST
 
@@ -366,7 +373,7 @@ static void start_and_stop(void)
 {
     AUTO_BUF struct buf error = BUF_INIT(4096);
     struct admin_server *s;
-    ck_assert_int_eq(admin_server_start(&config, &admin, &s, &error), 0);
+    ck_assert_int_eq(admin_server_start(&config, &admin, guard, &s, &error), 0);
     expect_unix("GET", "/x", 200, "GET /x");
     admin_server_stop(s);
 }
@@ -375,7 +382,7 @@ static void expect_no_start(const char *why)
 {
     AUTO_BUF struct buf error = BUF_INIT(4096);
     struct admin_server *s = NULL;
-    ck_assert_int_lt(admin_server_start(&config, &admin, &s, &error), 0);
+    ck_assert_int_lt(admin_server_start(&config, &admin, guard, &s, &error), 0);
     ck_assert_ptr_null(s);
     ck_assert_msg(strstr(error.data, why) != NULL, "%s", error.data);
 }
@@ -395,7 +402,7 @@ START_TEST(the_socket_of_a_living_server_is_left_to_it)
 {
     AUTO_BUF struct buf error = BUF_INIT(4096);
     struct admin_server *first;
-    ck_assert_int_eq(admin_server_start(&config, &admin, &first, &error), 0);
+    ck_assert_int_eq(admin_server_start(&config, &admin, guard, &first, &error), 0);
     expect_no_start("Address already in use");
     expect_unix("GET", "/x", 200, "GET /x");
     admin_server_stop(first);
@@ -440,9 +447,114 @@ START_TEST(without_an_address_there_is_none)
     AUTO_BUF struct buf error = BUF_INIT(4096);
     struct config off = {0};
     struct admin_server *none = (void *)&off;
-    ck_assert_int_eq(admin_server_start(&off, &admin, &none, &error), 0);
+    ck_assert_int_eq(admin_server_start(&off, &admin, NULL, &none, &error), 0);
     ck_assert_ptr_null(none);
     admin_server_stop(none);
+}
+END_TEST
+
+/* ------------------------------------------------------------------ accounts */
+
+#define RIGHT "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC" /* of "right" */
+#define BASIC(text) "Authorization: Basic " text "\r\n"
+#define JO BASIC("am86cmlnaHQ=")       /* jo:right */
+#define JO_WRONG BASIC("am86d3Jvbmc=") /* jo:wrong */
+#define AL BASIC("YWw6cmlnaHQ=")       /* al:right */
+#define BO BASIC("Ym86cmlnaHQ=")       /* bo:right */
+#define LIST(...)                                                                                                      \
+    {                                                                                                                  \
+        .items = (char *[]){__VA_ARGS__, NULL}, .count = sizeof((char *[]){__VA_ARGS__}) / sizeof(char *)              \
+    }
+#define T(s) ((char[]){s})
+
+static char users_path[256];
+static struct config_auth_rule rules[] = {
+    {.users = LIST(T("jo")), .repositories = LIST(T("quay.io/company/*")), .rights = CONFIG_MAY_SEED},
+    {.users = LIST(T("al")), .repositories = LIST(T("*")), .rights = CONFIG_MAY_ADMIN},
+    {.users = LIST(T("bo")), .repositories = LIST(T("*")), .rights = CONFIG_MAY_PULL},
+};
+
+static void setup_accounts(void)
+{
+    AUTO_BUF struct buf error = BUF_INIT(4096);
+    prepare();
+    (void)snprintf(users_path, sizeof(users_path), "%s/users", directory);
+    AUTO_FCLOSE FILE *f = fopen(users_path, "we");
+    ck_assert_ptr_nonnull(f);
+    ck_assert_int_ge(fputs("jo:" RIGHT "\nal:" RIGHT "\nbo:" RIGHT "\n", f), 0);
+    (void)fflush(f);
+    config.server.auth.htpasswd = users_path;
+    config.server.auth.remember_ms = 300000;
+    config.server.auth.failures = 5;
+    config.server.auth.rules = rules;
+    config.server.auth.rule_count = ARRAY_SIZE(rules);
+    ck_assert_msg(guard_create(&config, &guard, &error) == 0, "%s", error.data);
+    ck_assert_int_eq(admin_server_start(&config, &admin, guard, &server, &error), 0);
+    port = client_port();
+}
+
+static void teardown_accounts(void)
+{
+    admin_server_stop(server);
+    guard_destroy(guard);
+    (void)unlink(users_path);
+    (void)unlink(token_path);
+    ck_assert_int_eq(rmdir(directory), 0);
+}
+
+START_TEST(who_logs_in_has_what_the_rules_give_him)
+{
+    for (int turn = 0; turn < 2; turn++) { /* checked, then remembered */
+        expect_tcp(JO, 200, "who=user jo 127.0.0.1 rights=seed company");
+        expect_tcp(AL, 200, "who=user al 127.0.0.1 rights=adminseed everywhere company");
+        expect_tcp(BO, 200, "who=user bo 127.0.0.1 rights=");
+    }
+    expect_tcp("Authorization: Bearer " TOKEN "\r\n", 200, "who=token 127.0.0.1 rights=admin");
+    expect_unix("GET", "/x", 200, "rights=admin");
+}
+END_TEST
+
+START_TEST(who_does_not_is_told_how)
+{
+    struct response r;
+    char value[256];
+    ask(client_connect(port), "GET", "/x", "", &r);
+    ck_assert_int_eq(r.status, 401);
+    ck_assert_str_eq(response_header(&r, "WWW-Authenticate", value, sizeof(value)), "Bearer realm=\"entrepot\"");
+    ck_assert_ptr_nonnull(strstr(r.head, "Basic realm=\"entrepot\", charset=\"UTF-8\""));
+    response_finish(&r);
+    expect_tcp("Authorization: Bearer 0123456789abcdee\r\n", 401, "unauthorized");
+    expect_tcp("Authorization: Digest x\r\n", 401, "unauthorized");
+}
+END_TEST
+
+START_TEST(who_fails_too_often_has_to_wait_here_too)
+{
+    struct response r;
+    char value[64];
+    expect_tcp(JO, 200, "who=user jo");
+    for (int turn = 0; turn < 5; turn++)
+        expect_tcp(JO_WRONG, 401, "unauthorized");
+    ask(client_connect(port), "GET", "/x", JO_WRONG, &r);
+    ck_assert_int_eq(r.status, 429);
+    int seconds = atoi(response_header(&r, "Retry-After", value, sizeof(value)));
+    ck_assert(seconds >= 1 && seconds <= 13);
+    response_finish(&r);
+    expect_tcp(AL, 429, "too_many_failures");
+    expect_tcp(JO, 200, "who=user jo"); /* was let in before */
+}
+END_TEST
+
+START_TEST(accounts_are_of_no_use_where_no_rule_gives_them_anything_here)
+{
+    AUTO_BUF struct buf error = BUF_INIT(4096);
+    admin_server_stop(server);
+    config.server.auth.rules = &rules[2];
+    config.server.auth.rule_count = 1;
+    ck_assert_int_eq(admin_server_start(&config, &admin, guard, &server, &error), 0);
+    port = client_port();
+    expect_tcp(BO, 401, "unauthorized");
+    expect_tcp("Authorization: Bearer " TOKEN "\r\n", 200, "who=token 127.0.0.1 rights=admin");
 }
 END_TEST
 
@@ -470,6 +582,14 @@ int main(void)
     tcase_add_test(t, a_stream_that_breaks_has_no_end);
     tcase_add_test(t, allowed_methods_are_told);
     tcase_add_test(t, some_may_wait_and_the_stop_lets_them_go);
+    suite_add_tcase(s, t);
+    t = tcase_create("accounts");
+    tcase_add_checked_fixture(t, setup_accounts, teardown_accounts);
+    tcase_set_timeout(t, 120);
+    tcase_add_test(t, who_logs_in_has_what_the_rules_give_him);
+    tcase_add_test(t, who_does_not_is_told_how);
+    tcase_add_test(t, who_fails_too_often_has_to_wait_here_too);
+    tcase_add_test(t, accounts_are_of_no_use_where_no_rule_gives_them_anything_here);
     suite_add_tcase(s, t);
     t = tcase_create("start");
     tcase_add_checked_fixture(t, prepare, tidy_up);

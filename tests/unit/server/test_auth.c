@@ -231,10 +231,13 @@ static const struct {
 START_TEST(one_rule_that_allows_it_is_enough)
 {
     struct config_auth_rule rules[] = {
-        {.anonymous = true, .repositories = LIST(T("docker.io/library/*"))},
-        {.users = LIST(T("jo"), T("zoe")), .repositories = LIST(T("docker.io/company/*")), .private = true},
-        {.certificates = LIST(T("node-*")), .repositories = LIST(T("*"))},
-        {.users = LIST(T("ci-*")), .repositories = LIST(T("quay.io/*"), T("ghcr.io/*"))},
+        {.anonymous = true, .repositories = LIST(T("docker.io/library/*")), .rights = CONFIG_MAY_PULL},
+        {.users = LIST(T("jo"), T("zoe")),
+         .repositories = LIST(T("docker.io/company/*")),
+         .private = true,
+         .rights = CONFIG_MAY_PULL},
+        {.certificates = LIST(T("node-*")), .repositories = LIST(T("*")), .rights = CONFIG_MAY_PULL},
+        {.users = LIST(T("ci-*")), .repositories = LIST(T("quay.io/*"), T("ghcr.io/*")), .rights = CONFIG_MAY_PULL},
     };
     struct identity i = {.certificate = asks[_i].certificate};
     bool private;
@@ -244,6 +247,69 @@ START_TEST(one_rule_that_allows_it_is_enough)
     (void)snprintf(i.user, sizeof(i.user), "%s", asks[_i].user);
     ck_assert(auth_allows(auth, &i, asks[_i].registry, asks[_i].repository, &private) == asks[_i].allowed);
     ck_assert(private == asks[_i].private);
+}
+END_TEST
+
+#define SEED CONFIG_MAY_SEED
+#define ADMINISTER CONFIG_MAY_ADMIN
+
+static struct config_auth_rule roles[] = {
+    {.users = LIST(T("jo"), T("al")), .repositories = LIST(T("docker.io/library/*")), .rights = CONFIG_MAY_PULL},
+    {.users = LIST(T("jo")), .repositories = LIST(T("quay.io/company/*")), .rights = SEED},
+    {.users = LIST(T("bo")), .repositories = LIST(T("*")), .rights = SEED},
+    {.users = LIST(T("root")), .repositories = LIST(T("*")), .rights = ADMINISTER},
+    {.certificates = LIST(T("ci")), .repositories = LIST(T("quay.io/ci")), .rights = SEED | CONFIG_MAY_PULL},
+};
+
+static void take_roles(void)
+{
+    config.server.auth.rules = roles;
+    config.server.auth.rule_count = ARRAY_SIZE(roles);
+}
+
+static const struct {
+    const char *user, *certificate, *registry, *repository;
+    bool pull, seed, somewhere, everywhere, administer;
+} players[] = {
+    {"jo", "", "docker.io", "library/a", true, false, true, false, false},
+    {"jo", "", "quay.io", "company/a", false, true, true, false, false},
+    {"jo", "", "quay.io", "other/a", false, false, true, false, false},
+    {"al", "", "docker.io", "library/a", true, false, false, false, false},
+    {"bo", "", "docker.io", "library/a", false, true, true, true, false},
+    {"root", "", "docker.io", "library/a", false, true, true, true, true},
+    {"", "ci", "quay.io", "ci", true, true, true, false, false},
+    {"", "ci", "quay.io", "company/a", false, false, true, false, false},
+    {"", "", "quay.io", "company/a", false, false, false, false, false},
+    {"al", "ci", "quay.io", "ci", true, true, true, false, false},
+};
+
+START_TEST(a_rule_gives_what_it_says_and_nothing_else)
+{
+    struct identity i = {.certificate = players[_i].certificate};
+    const char *registry = players[_i].registry, *repository = players[_i].repository;
+    bool private;
+    take_roles();
+    create();
+    (void)snprintf(i.user, sizeof(i.user), "%s", players[_i].user);
+    ck_assert(auth_allows(auth, &i, registry, repository, &private) == players[_i].pull);
+    ck_assert(auth_may_seed(auth, &i, registry, repository) == players[_i].seed);
+    ck_assert(auth_may_seed_somewhere(auth, &i) == players[_i].somewhere);
+    ck_assert(auth_may_seed_everywhere(auth, &i) == players[_i].everywhere);
+    ck_assert(auth_may_administer(auth, &i) == players[_i].administer);
+    ck_assert(!auth_token_bounds_admin(auth, &i));
+}
+END_TEST
+
+START_TEST(rules_that_give_no_pulls_leave_them_to_who_has_logged_in)
+{
+    struct identity i = {.user = "jo", .certificate = ""};
+    bool private;
+    config.server.auth.rules = &roles[3];
+    config.server.auth.rule_count = 1;
+    create();
+    ck_assert(auth_allows(auth, &i, "docker.io", "a/b", &private) && !private);
+    i.user[0] = '\0';
+    ck_assert(!auth_allows(auth, &i, "docker.io", "a/b", &private));
 }
 END_TEST
 
@@ -323,11 +389,58 @@ START_TEST(a_token_is_for_what_it_grants_and_a_name_without_registry_for_the_def
 }
 END_TEST
 
+#define ACCESS(type, name, action)                                                                                     \
+    "\"access\":[{\"type\":\"" type "\",\"name\":\"" name "\",\"actions\":[\"" action "\"]}]"
+
+static const struct {
+    const char *user, *access;
+    bool seed, administer, bounded;
+} tokens[] = {
+    {"root", ACCESS("registry", "admin", "admin"), true, true, false},
+    {"root", ACCESS("registry", "admin", "*"), true, true, false},
+    {"root", ACCESS("registry", "admin", "seed"), true, false, true},
+    {"root", ACCESS("registry", "catalog", "*"), false, false, true},
+    {"root", ACCESS("repository", "admin", "*"), false, false, true},
+    {"root", ACCESS("repository", "quay.io/company/a", "pull"), false, false, true},
+    {"jo", ACCESS("registry", "admin", "*"), true, false, false},
+    {"jo", ACCESS("registry", "admin", "seed"), true, false, false},
+    {"jo", ACCESS("repository", "quay.io/company/a", "*"), false, false, true},
+    {"al", ACCESS("registry", "admin", "*"), false, false, false},
+};
+
+START_TEST(a_token_is_for_the_admin_api_where_it_says_so_and_rules_say_for_what)
+{
+    char claims[512];
+    struct identity i;
+    take_roles();
+    create_for_tokens();
+    (void)snprintf(claims, sizeof(claims), "{" CLAIMS ",\"sub\":\"%s\",%s}", tokens[_i].user, tokens[_i].access);
+    ck_assert_int_eq(show(claims, &i), AUTH_KNOWN);
+    ck_assert(auth_may_seed(auth, &i, "quay.io", "company/a") == tokens[_i].seed);
+    ck_assert(auth_may_seed_somewhere(auth, &i) == tokens[_i].seed);
+    ck_assert(auth_may_administer(auth, &i) == tokens[_i].administer);
+    ck_assert(auth_token_bounds_admin(auth, &i) == tokens[_i].bounded);
+    identity_finish(&i);
+}
+END_TEST
+
+START_TEST(who_has_no_token_for_the_admin_api_is_told_where_to_get_one)
+{
+    AUTO_BUF struct buf value = BUF_INIT(4096);
+    struct identity i = {.certificate = ""};
+    create_for_tokens();
+    ck_assert_int_eq(auth_admin_challenge(auth, &i, &value), 0);
+    ck_assert_str_eq(value.data,
+                     "Bearer realm=\"https://auth.example/token\",service=\"mirror\",scope=\"registry:admin:"
+                     "seed,admin\"");
+}
+END_TEST
+
 START_TEST(rules_bound_a_token_and_a_token_bounds_rules)
 {
     struct config_auth_rule rules[] = {
-        {.anonymous = true, .repositories = LIST(T("docker.io/open/*"))},
-        {.users = LIST(T("jo")), .repositories = LIST(T("docker.io/a/*")), .private = true},
+        {.anonymous = true, .repositories = LIST(T("docker.io/open/*")), .rights = CONFIG_MAY_PULL},
+        {.users = LIST(T("jo")), .repositories = LIST(T("docker.io/a/*")), .private = true, .rights = CONFIG_MAY_PULL},
     };
     struct identity i;
     bool private;
@@ -429,6 +542,10 @@ int main(void)
     tcase_add_test(t, after_the_cut_nobody_waits);
     tcase_add_test(t, who_leaves_while_his_password_is_checked_is_forgotten);
     tcase_add_test(t, without_rules_who_has_logged_in_may_pull_what_is_public);
+    tcase_add_loop_test(t, a_rule_gives_what_it_says_and_nothing_else, 0, ARRAY_SIZE(players));
+    tcase_add_test(t, rules_that_give_no_pulls_leave_them_to_who_has_logged_in);
+    tcase_add_loop_test(t, a_token_is_for_the_admin_api_where_it_says_so_and_rules_say_for_what, 0, ARRAY_SIZE(tokens));
+    tcase_add_test(t, who_has_no_token_for_the_admin_api_is_told_where_to_get_one);
     tcase_add_loop_test(t, a_token_is_for_what_it_grants_and_a_name_without_registry_for_the_default_one, 0,
                         ARRAY_SIZE(scopes));
     tcase_add_test(t, rules_bound_a_token_and_a_token_bounds_rules);

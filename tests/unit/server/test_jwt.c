@@ -95,10 +95,11 @@ START_TEST(its_access_says_what_it_is_for)
         "{\"type\":\"repository\",\"name\":\"f\",\"actions\":[\"push\",8]}]}");
     ck_assert_int_eq(jwt_create(token, &t), 0);
     ck_assert_str_eq(jwt_subject(t), "jo");
-    ck_assert(jwt_grants(t, "a", "pull") && !jwt_grants(t, "a", "push") && jwt_grants(t, "e", "pull"));
+    ck_assert(jwt_grants(t, "repository", "a", "pull") && !jwt_grants(t, "repository", "a", "push") &&
+              jwt_grants(t, "repository", "e", "pull"));
     for (const char *const *name = (const char *const[]){"b", "c", "d", "f", "catalog", "", "*", "a/b", "A", NULL};
          *name; name++)
-        ck_assert_msg(!jwt_grants(t, *name, "pull"), "%s", *name);
+        ck_assert_msg(!jwt_grants(t, "repository", *name, "pull"), "%s", *name);
 }
 END_TEST
 
@@ -109,7 +110,7 @@ START_TEST(a_token_without_access_is_for_nothing_and_may_have_no_subject)
     AUTO_FREE char *token = token_sign(&key, header(TOKEN_ED25519), "{\"access\":{\"type\":\"repository\"}}");
     ck_assert_int_eq(jwt_create(token, &t), 0);
     ck_assert_str_eq(jwt_subject(t), "");
-    ck_assert(!jwt_grants(t, "a", "pull"));
+    ck_assert(!jwt_grants(t, "repository", "a", "pull"));
 }
 END_TEST
 

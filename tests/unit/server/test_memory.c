@@ -56,7 +56,7 @@ static void setup(void)
     (void)fake_add(mirror, DIGEST("bbbb"), MIRROR_FILE, SIZE);
     fake_advance(mirror, fake_add(mirror, DIGEST("cccc"), MIRROR_FLIGHT, SIZE), SIZE);
     (void)fake_add_error(mirror, DIGEST("dddd"), 503, "UNAVAILABLE");
-    int r = server_start(&config, mirror, &server, &error);
+    int r = server_start(&config, mirror, NULL, &server, &error);
     ck_assert_msg(r == 0, "%s", error.data);
     port = client_port();
 }

@@ -28,6 +28,8 @@ START_TEST(there_are_none_where_they_are_off_or_clients_log_in_here)
 {
     create(CONFIG_PULL_SECRETS_OFF);
     ck_assert_ptr_null(secrets);
+    static struct config_auth_rule rule = {.rights = CONFIG_MAY_PULL};
+    config.server.auth.rules = &rule;
     config.server.auth.rule_count = 1;
     create(CONFIG_PULL_SECRETS_ALWAYS);
     ck_assert_ptr_null(secrets);

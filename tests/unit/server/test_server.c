@@ -41,7 +41,7 @@ static uint16_t port;
 static void start(void)
 {
     AUTO_BUF struct buf error = BUF_INIT(4096);
-    int r = server_start(&config, mirror, &server, &error);
+    int r = server_start(&config, mirror, NULL, &server, &error);
     ck_assert_msg(r == 0, "%s", error.data);
     port = client_port();
 }
@@ -922,14 +922,14 @@ START_TEST(an_address_that_is_taken_or_none_is_told)
     struct server *s = NULL;
     other.server.listen = (struct config_list){.items = items, .count = 1};
     (void)snprintf(taken, sizeof(taken), "127.0.0.1:%u", port);
-    ck_assert_int_lt(server_start(&other, mirror, &s, &error), 0);
+    ck_assert_int_lt(server_start(&other, mirror, NULL, &s, &error), 0);
     ck_assert_ptr_nonnull(strstr(error.data, taken));
     ck_assert_ptr_nonnull(strstr(error.data, "in use"));
     static const char *const none[] = {"127.0.0.1", "[::1:0", "127.0.0.1:port", ""};
     for (size_t i = 0; i < 4; i++) {
         buf_reset(&error);
         (void)snprintf(taken, sizeof(taken), "%s", none[i]);
-        ck_assert_int_lt(server_start(&other, mirror, &s, &error), 0);
+        ck_assert_int_lt(server_start(&other, mirror, NULL, &s, &error), 0);
         ck_assert_ptr_nonnull(strstr(error.data, "cannot listen on"));
     }
     ck_assert_ptr_null(s);

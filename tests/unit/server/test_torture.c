@@ -220,7 +220,7 @@ static void run(bool stop_early)
     (void)fake_add(t.mirror, "file0", MIRROR_FILE, STORED_SIZE);
     (void)fake_add(t.mirror, "memory0", MIRROR_MEMORY, STORED_SIZE);
     t.held = fake_add(t.mirror, "held0", MIRROR_MEMORY, STORED_SIZE);
-    ck_assert_int_eq(server_start(&config, t.mirror, &server, &error), 0);
+    ck_assert_int_eq(server_start(&config, t.mirror, NULL, &server, &error), 0);
     t.port = client_port();
     t.stopping = stop_early;
 

@@ -19,10 +19,10 @@ struct client {
     const struct command *command;
     CURL *curl;
     struct curl_slist *headers;
-    char *address;       /* as it was said, for messages */
-    char *origin;        /* "http://entrepot", "http://127.0.0.1:5002" */
-    const char *user;    /* or NULL */
-    const char *ca_file; /* or NULL: the system's */
+    char *address;                           /* as it was said, for messages */
+    char *origin;                            /* "http://entrepot", "http://127.0.0.1:5002" */
+    const char *user;                        /* or NULL */
+    const char *ca_file, *certificate, *key; /* of TLS, or NULL */
     char password[LIMIT_ADMIN_TOKEN];
     struct unix_address socket;
     char problem[CURL_ERROR_SIZE];
@@ -55,6 +55,12 @@ bool client_take_option(struct client_options *o, int option, const char *value)
         return true;
     case CLIENT_CA_FILE:
         o->ca_file = value;
+        return true;
+    case CLIENT_CERTIFICATE:
+        o->certificate = value;
+        return true;
+    case CLIENT_KEY:
+        o->key = value;
         return true;
     case CLIENT_JSON:
         o->json = true;
@@ -135,9 +141,10 @@ static int read_secret(const struct client *c, const char *file, const char *wha
 {
     AUTO_FCLOSE FILE *f = fopen(file, "re");
     *secret = '\0';
-    if (!f || !fgets(secret, LIMIT_ADMIN_TOKEN, f))
-        return client_failed(c->command, "%s: %s%s", file, f ? "there is none in it: no " : "",
-                             f ? what : strerror(errno));
+    if (!f)
+        return client_failed(c->command, "%s: %s", file, strerror(errno));
+    if (!fgets(secret, LIMIT_ADMIN_TOKEN, f))
+        return client_failed(c->command, "%s: there is no %s in it", file, what);
     secret[strcspn(secret, end)] = '\0';
     return STATUS_OK;
 }
@@ -170,7 +177,9 @@ static int set_login(struct client *c, const char *address, const char *token_fi
                              : client_failed(c->command, "%s has a password: --password-file", c->user);
     if (token_file)
         return add_token(c, token_file);
-    return client_failed(c->command, "%s asks for a token or a login: --token-file, or --user", address);
+    return c->certificate
+               ? STATUS_OK
+               : client_failed(c->command, "%s asks for a token or a login: --token-file, or --user", address);
 }
 
 static int set_address(struct client *c, const char *address, const char *token_file, const char *password_file)
@@ -203,6 +212,8 @@ static int find_server(struct client *c, const struct client_options *o)
     if (!address && !o->config)
         address = getenv("ENTREPOT_ADMIN");
     c->ca_file = or_environment(o->ca_file, "ENTREPOT_CA_FILE");
+    c->certificate = or_environment(o->certificate, "ENTREPOT_CERTIFICATE");
+    c->key = or_environment(o->key, "ENTREPOT_KEY");
     c->user = o->user ? o->user : o->token_file ? NULL : getenv("ENTREPOT_USER");
     if (!address || o->config) {
         int status = ask_config(c, o->config, &of_config, &token_of_config);
@@ -229,6 +240,19 @@ static size_t receive(char *data, size_t size, size_t count, void *arg)
     return c->failed < 0 ? 0 : len;
 }
 
+static bool set_text(struct client *c, CURLoption option, const char *text)
+{
+    return !text || curl_easy_setopt(c->curl, option, text) == CURLE_OK;
+}
+
+/* At a Unix socket nobody logs in. */
+static bool set_up_login(struct client *c)
+{
+    return set_text(c, CURLOPT_USERNAME, c->user) && set_text(c, CURLOPT_PASSWORD, c->user ? c->password : NULL) &&
+           set_text(c, CURLOPT_CAINFO, c->ca_file) && set_text(c, CURLOPT_SSLCERT, c->certificate) &&
+           set_text(c, CURLOPT_SSLKEY, c->key);
+}
+
 static int set_up(struct client *c)
 {
     c->curl = curl_easy_init();
@@ -237,12 +261,7 @@ static int set_up(struct client *c)
         (*c->socket.address.sun_path &&
          curl_easy_setopt(c->curl, CURLOPT_UNIX_SOCKET_PATH, c->socket.address.sun_path) != CURLE_OK))
         return client_failed(c->command, "%s", strerror(ENOMEM));
-    /* Of a Unix socket nobody logs in. */
-    if (c->user && !*c->socket.address.sun_path &&
-        (curl_easy_setopt(c->curl, CURLOPT_USERNAME, c->user) != CURLE_OK ||
-         curl_easy_setopt(c->curl, CURLOPT_PASSWORD, c->password) != CURLE_OK))
-        return client_failed(c->command, "%s", strerror(ENOMEM));
-    if (c->ca_file && curl_easy_setopt(c->curl, CURLOPT_CAINFO, c->ca_file) != CURLE_OK)
+    if (!*c->socket.address.sun_path && !set_up_login(c))
         return client_failed(c->command, "%s", strerror(ENOMEM));
     (void)curl_easy_setopt(c->curl, CURLOPT_ERRORBUFFER, c->problem);
     (void)curl_easy_setopt(c->curl, CURLOPT_NOSIGNAL, 1L);

@@ -19,8 +19,8 @@ struct client_options {
     const char *config; /* where it says where the server is */
     /* for an address: who asks */
     const char *token_file, *user, *password_file;
-    const char *ca_file; /* of a server that speaks TLS */
-    bool json;           /* print the server's answer as it is */
+    const char *ca_file, *certificate, *key; /* of TLS: whom to trust, and a certificate of one's own */
+    bool json;                               /* print the server's answer as it is */
 };
 
 enum {
@@ -30,6 +30,8 @@ enum {
     CLIENT_USER,
     CLIENT_PASSWORD_FILE,
     CLIENT_CA_FILE,
+    CLIENT_CERTIFICATE,
+    CLIENT_KEY,
     CLIENT_JSON,
 };
 
@@ -39,6 +41,7 @@ enum {
         {"token-file", required_argument, NULL, CLIENT_TOKEN_FILE}, {"user", required_argument, NULL, CLIENT_USER},    \
         {"password-file", required_argument, NULL, CLIENT_PASSWORD_FILE},                                              \
         {"ca-file", required_argument, NULL, CLIENT_CA_FILE},                                                          \
+        {"certificate", required_argument, NULL, CLIENT_CERTIFICATE}, {"key", required_argument, NULL, CLIENT_KEY},    \
     {                                                                                                                  \
         "json", no_argument, NULL, CLIENT_JSON                                                                         \
     }
@@ -51,7 +54,9 @@ enum {
     "  --token-file FILE     the token for HOST:PORT; else $ENTREPOT_TOKEN_FILE, else as the configuration says\n"     \
     "  --user NAME           who logs in at HOST:PORT, instead of a token; else $ENTREPOT_USER\n"                      \
     "  --password-file FILE  his password; else $ENTREPOT_PASSWORD_FILE\n"                                             \
-    "  --ca-file FILE        whom to trust for https; else $ENTREPOT_CA_FILE, else whom the system trusts\n"
+    "  --ca-file FILE        whom to trust for https; else $ENTREPOT_CA_FILE, else whom the system trusts\n"           \
+    "  --certificate FILE    a certificate to show for https; else $ENTREPOT_CERTIFICATE\n"                            \
+    "  --key FILE            its private key; else $ENTREPOT_KEY\n"
 
 /* Takes an option of getopt_long() that is one of the above; false: it is the command's own. */
 bool client_take_option(struct client_options *o, int option, const char *value);

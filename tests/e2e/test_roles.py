@@ -1,7 +1,6 @@
 """Who may seed and who may administer, at the admin API's address with a port."""
 
 import json
-import subprocess
 
 import pytest
 from commands import Cli

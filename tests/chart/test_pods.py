@@ -37,6 +37,7 @@ def archive():
     if not archive:
         r = subprocess.run([ROOT / "dev", "image", "localhost/entrepot:tested"], capture_output=True, text=True)
         assert r.returncode == 0, r.stderr[-4000:]
+        pods.run("buildah", "rmi", "localhost/entrepot:tested")
         archive = ROOT / "results/image/entrepot.oci.tar"
     assert pathlib.Path(archive).stat().st_size < 30 << 20, "layers are compressed in it"
     return archive

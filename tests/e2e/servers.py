@@ -72,13 +72,15 @@ class DockerRegistry:
                   "http": {"addr": self.address, "secret": "of the test"}}
         if remote:
             config["proxy"] = {"remoteurl": remote}
-        path = pathlib.Path(self.storage).with_suffix(".yml")
-        path.write_text(yaml.safe_dump(config))
+        # not beside the storage, which two runs of the tests may share
+        with tempfile.NamedTemporaryFile("w", suffix=".yml", delete=False) as f:
+            yaml.safe_dump(config, f)
         env = {k: v for k, v in os.environ.items() if not k.startswith("OTEL_")}
         env["OTEL_TRACES_EXPORTER"] = "none"
-        self.proc = subprocess.Popen([binary, "serve", path], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+        self.proc = subprocess.Popen([binary, "serve", f.name], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                                      env=env)
         wait_until(lambda: answers(port) or self.proc.poll() is not None, "docker-registry listens")
+        os.unlink(f.name)
         assert self.proc.poll() is None, self.proc.stderr.read().decode()
         threading.Thread(target=self.proc.stderr.read, daemon=True).start()
 

@@ -239,6 +239,33 @@ START_TEST(what_an_index_that_was_made_anew_does_not_know_stays)
 }
 END_TEST
 
+static const struct {
+    const char *image, *registry, *repository; /* NULL: it is none */
+} images[] = {
+    {"alpine", "docker.io", "library/alpine"},
+    {"a/b:1", "docker.io", "a/b"},
+    {"ghcr.io/a/b:1", "ghcr.io", "a/b"},
+    {"docker.io/docker.io/a/b", "docker.io", "a/b"},
+    {"ghcr.io/ghcr.io/a/b", "ghcr.io", "a/b"},
+    {"elsewhere.example/a/b", NULL, NULL},
+    {"Alpine", NULL, NULL},
+    {"", NULL, NULL},
+};
+
+/* As the seeder does it, which gives the registry and the rest apart; whatever the default is for pulls. */
+START_TEST(the_repository_of_a_seeds_image_is_the_one_that_is_fetched)
+{
+    struct inventory_name name;
+    world.config.default_registry = &world.config.registries[1];
+    int r = inventory_repository_of(world.mirror, images[_i].image, &name);
+    ck_assert_int_eq(r, images[_i].registry ? 0 : -EINVAL);
+    if (r == 0) {
+        ck_assert_str_eq(name.registry, images[_i].registry);
+        ck_assert_str_eq(name.repository, images[_i].repository);
+    }
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("inventory");
@@ -246,6 +273,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_loop_test(t, names_are_read_as_people_write_them, 0, ARRAY_SIZE(names));
     tcase_add_test(t, a_name_without_end_is_none);
+    tcase_add_loop_test(t, the_repository_of_a_seeds_image_is_the_one_that_is_fetched, 0, ARRAY_SIZE(images));
     tcase_add_test(t, patterns_mean_the_whole_name_or_the_repository);
     tcase_add_test(t, a_pin_is_made_once_and_goes_once);
     tcase_add_test(t, a_pin_is_told_as_it_was_made);

@@ -339,8 +339,9 @@ static const struct schema_item limits_items[] = {
             "as many as `max_connections` allows."},
     {"header_timeout", SCHEMA_DURATION, AT(server.limits.header_timeout_ms), .min = CLOCK_SECOND, .max = HOUR,
      .fallback = "30s", .restart = true,
-     .doc = "From the first byte of a request to its end: the head, and a body where it has one; over TLS, the handshake "
-            "and the first request together. Then the connection ends."},
+     .doc =
+         "From the first byte of a request to its end: the head, and a body where it has one; over TLS, the handshake "
+         "and the first request together. Then the connection ends."},
     {"min_rate", SCHEMA_SIZE, AT(server.limits.min_rate), .min = 0, .max = INT64_MAX, .fallback = "1KiB",
      .restart = true,
      .doc =

@@ -31,27 +31,28 @@ static void write_jwk(struct token_key *k, const gnutls_datum_t *a, const gnutls
     free(second);
 }
 
-/* JSON has no place for the sign that ASN.1 puts before a number. */
-static void unsign(gnutls_datum_t *number, unsigned size)
+/* A coordinate has the size of its curve (RFC 7518 §6.2.1.2): without the sign that ASN.1 puts before a number, and
+ * with the zeros that it leaves out. */
+static gnutls_datum_t to_size(const gnutls_datum_t *number, unsigned char coordinate[P256_SIZE])
 {
-    while (number->size > size) {
-        memmove(number->data, number->data + 1, number->size - 1);
-        number->size--;
-    }
+    unsigned sign = number->size > P256_SIZE ? number->size - P256_SIZE : 0, len = number->size - sign;
+    memset(coordinate, 0, P256_SIZE);
+    memcpy(coordinate + P256_SIZE - len, number->data + sign, len);
+    return (gnutls_datum_t){.data = coordinate, .size = P256_SIZE};
 }
 
 static void describe(struct token_key *k)
 {
     gnutls_datum_t a = {0}, b = {0};
     gnutls_ecc_curve_t curve;
+    unsigned char x[P256_SIZE], y[P256_SIZE];
     if (k->kind == TOKEN_RSA) {
         ck_assert_int_eq(gnutls_pubkey_export_rsa_raw2(k->public, &a, &b, GNUTLS_EXPORT_FLAG_NO_LZ), 0);
         write_jwk(k, &a, &b, "{\"kty\":\"RSA\",\"use\":\"sig\",\"kid\":\"k%u\",\"n\":\"%s\",\"e\":\"%s\"}");
     } else if (k->kind == TOKEN_EC) {
         ck_assert_int_eq(gnutls_pubkey_export_ecc_raw2(k->public, &curve, &a, &b, 0), 0);
-        unsign(&a, P256_SIZE);
-        unsign(&b, P256_SIZE);
-        write_jwk(k, &a, &b,
+        const gnutls_datum_t first = to_size(&a, x), second = to_size(&b, y);
+        write_jwk(k, &first, &second,
                   "{\"kty\":\"EC\",\"crv\":\"P-256\",\"alg\":\"ES256\",\"kid\":\"k%u\",\"x\":\"%s\",\"y\":\"%s\"}");
     } else if (k->kind == TOKEN_ED25519) {
         ck_assert_int_eq(gnutls_pubkey_export_ecc_raw2(k->public, &curve, &a, NULL, 0), 0);

@@ -245,9 +245,15 @@ MUST_CHECK int blobstore_record_get(struct blobstore *store, enum blobstore_tabl
 typedef int (*blobstore_record_fn)(void *arg, const void *key, size_t key_len, const void *value, size_t value_len);
 MUST_CHECK int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, const void *prefix,
                                      size_t prefix_len, blobstore_record_fn each, void *arg);
-/* The same for the records whose key is above `after` (of no length: all), so that a long walk can be made in steps. */
-MUST_CHECK int blobstore_record_scan_after(struct blobstore *store, enum blobstore_table table, const void *after,
-                                           size_t after_len, blobstore_record_fn each, void *arg);
+/* Where a long walk in steps is: behind this key; of no length, at the start. */
+struct blobstore_cursor {
+    uint8_t key[BLOBSTORE_KEY_MAX];
+    size_t key_len;
+};
+/* One step: `each` for the next `max` records at the most. Where it returns other than 0 the step has ended, and that
+ * record is the first of the next one. 1: there may be more. 0: that was all. */
+MUST_CHECK int blobstore_record_step(struct blobstore *store, enum blobstore_table table, struct blobstore_cursor *at,
+                                     size_t max, blobstore_record_fn each, void *arg);
 
 /* ------------------------------------------------------------------ batches: many changes, one commit */
 

@@ -503,8 +503,31 @@ int blobstore_record_scan(struct blobstore *store, enum blobstore_table table, c
     return scan(store, table, prefix, prefix_len, prefix_len, each, arg);
 }
 
-int blobstore_record_scan_after(struct blobstore *store, enum blobstore_table table, const void *after,
-                                size_t after_len, blobstore_record_fn each, void *arg)
+struct step {
+    struct blobstore_cursor *at;
+    size_t left;
+    blobstore_record_fn each;
+    void *arg;
+};
+
+static int take_step(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
-    return scan(store, table, after, after_len, /* prefix_len= */ 0, each, arg);
+    struct step *s = arg;
+    if (key_len > BLOBSTORE_KEY_MAX)
+        return -EIO; /* nobody can have put it there */
+    int r = s->each(s->arg, key, key_len, value, value_len);
+    if (r != 0)
+        return r;
+    memcpy(s->at->key, key, key_len);
+    s->at->key_len = key_len;
+    return --s->left == 0;
+}
+
+int blobstore_record_step(struct blobstore *store, enum blobstore_table table, struct blobstore_cursor *at, size_t max,
+                          blobstore_record_fn each, void *arg)
+{
+    const struct blobstore_cursor from = *at;
+    struct step step = {.at = at, .left = max, .each = each, .arg = arg};
+    int r = scan(store, table, from.key, from.key_len, /* prefix_len= */ 0, take_step, &step);
+    return r > 0 ? 1 : r;
 }

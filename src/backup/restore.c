@@ -90,32 +90,33 @@ static int clear_mark(struct restoration *v)
 
 /* ------------------------------------------------------------------ the store as it is */
 
-struct first_key {
-    uint8_t key[BLOBSTORE_KEY_MAX];
-    size_t len;
-};
-
-static int take_first(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+static int pass(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
-    struct first_key *first = arg;
+    (void)arg;
+    (void)key;
+    (void)key_len;
     (void)value;
     (void)value_len;
-    memcpy(first->key, key, key_len);
-    first->len = key_len;
-    return 1;
+    return 0;
+}
+
+/* 1: the cursor is at the next record. 0: there is none. */
+static int find_next(struct blobstore *store, enum blobstore_table table, struct blobstore_cursor *at)
+{
+    return blobstore_record_step(store, table, at, 1, pass, NULL);
 }
 
 /* What a server has written down of repositories before it had any content is no obstacle. */
 static int check_empty(struct blobstore *store)
 {
     struct blobstore_totals totals;
-    struct first_key first;
+    struct blobstore_cursor first = {.key_len = 0};
     int r = blobstore_totals(store, &totals);
     if (r == 0 && totals.blobs > 0)
         return -ENOTEMPTY;
     for (size_t i = 0; r == 0 && i < BACKUP_TABLES; i++)
         if (backup_tables[i] != BLOBSTORE_REPOSITORIES)
-            r = blobstore_record_scan(store, backup_tables[i], NULL, 0, take_first, &first);
+            r = find_next(store, backup_tables[i], &first);
     return r > 0 ? -ENOTEMPTY : r;
 }
 
@@ -146,13 +147,13 @@ static int check_room(struct restoration *v, const struct backup_header *h)
 /* Of repositories there is what the backup has, and nothing else: who may see what depends on it. */
 static int clear_repositories(struct restoration *v)
 {
-    struct first_key k = {.len = 0};
+    struct blobstore_cursor at = {.key_len = 0};
     int r;
-    while ((r = blobstore_record_scan_after(v->store, BLOBSTORE_REPOSITORIES, k.key, k.len, take_first, &k)) > 0) {
+    while ((r = find_next(v->store, BLOBSTORE_REPOSITORIES, &at)) > 0) {
         r = begin_batch(v);
         if (r < 0)
             return r;
-        blobstore_batch_delete(v->batch, BLOBSTORE_REPOSITORIES, k.key, k.len);
+        blobstore_batch_delete(v->batch, BLOBSTORE_REPOSITORIES, at.key, at.key_len);
         r = commit_if(v, ++v->batched >= COMMIT_RECORDS);
         if (r < 0)
             return r;

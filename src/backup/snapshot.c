@@ -27,22 +27,18 @@ static int spool(struct snapshot *s, const void *data, size_t len)
 
 struct step {
     struct buf bytes;
-    uint8_t after[BLOBSTORE_KEY_MAX];
-    size_t after_len;
+    struct blobstore_cursor at;
 };
 
 static int take_record(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct step *step = arg;
     const struct backup_record record = {.key = key, .key_len = key_len, .value = value, .value_len = value_len};
-    if (key_len > BLOBSTORE_KEY_MAX || value_len > BLOBSTORE_VALUE_MAX)
+    if (value_len > BLOBSTORE_VALUE_MAX)
         return -EIO; /* nobody can have put it there */
     if (step->bytes.len + BACKUP_RECORD_MAX > step->bytes.max)
         return 1;
-    int r = backup_record_encode(&record, &step->bytes);
-    memcpy(step->after, key, key_len);
-    step->after_len = key_len;
-    return r;
+    return backup_record_encode(&record, &step->bytes);
 }
 
 static int take_table(struct blobstore *store, struct snapshot *s, size_t index)
@@ -53,7 +49,7 @@ static int take_table(struct blobstore *store, struct snapshot *s, size_t index)
     section->at = s->size;
     do {
         buf_reset(&step.bytes);
-        r = blobstore_record_scan_after(store, backup_tables[index], step.after, step.after_len, take_record, &step);
+        r = blobstore_record_step(store, backup_tables[index], &step.at, SIZE_MAX, take_record, &step);
         int spooled = r < 0 ? r : spool(s, step.bytes.data, step.bytes.len);
         if (spooled < 0)
             r = spooled;

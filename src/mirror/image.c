@@ -15,11 +15,11 @@
 #define NAMERS_STEP 16
 
 struct namers {
+    struct blobstore_cursor at; /* at first the prefix alone */
     size_t prefix_len;
-    uint8_t key[2 * DIGEST_KEY_MAX]; /* of the last that was found; at first the prefix alone */
-    size_t key_len;
     struct digest found[NAMERS_STEP];
     size_t count;
+    bool is_past;
 };
 
 static int take_namer(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
@@ -28,29 +28,31 @@ static int take_namer(void *arg, const void *key, size_t key_len, const void *va
     size_t len;
     (void)value;
     (void)value_len;
-    if (key_len < n->prefix_len || key_len > sizeof(n->key) || memcmp(key, n->key, n->prefix_len) != 0)
+    n->is_past = key_len < n->prefix_len || memcmp(key, n->at.key, n->prefix_len) != 0;
+    if (n->is_past)
         return 1;
     if (digest_key_decode((const uint8_t *)key + n->prefix_len, key_len - n->prefix_len, &n->found[n->count], &len) ==
         0)
         n->count++;
-    memcpy(n->key, key, key_len);
-    n->key_len = key_len;
-    return n->count == NAMERS_STEP;
+    return 0;
 }
 
 int image_each_namer(struct blobstore *store, const struct digest *digest, image_namer_fn each, void *arg)
 {
     struct namers n = {0};
-    n.prefix_len = n.key_len = digest_key_encode(digest, n.key);
+    int more;
+    n.prefix_len = n.at.key_len = digest_key_encode(digest, n.at.key);
     do {
         n.count = 0;
-        int r = blobstore_record_scan_after(store, BLOBSTORE_REFERENCES, n.key, n.key_len, take_namer, &n);
-        if (r < 0)
-            return r;
-        for (size_t i = 0; i < n.count; i++)
-            if ((r = each(arg, &n.found[i])) != 0)
+        more = blobstore_record_step(store, BLOBSTORE_REFERENCES, &n.at, NAMERS_STEP, take_namer, &n);
+        if (more < 0)
+            return more;
+        for (size_t i = 0; i < n.count; i++) {
+            int r = each(arg, &n.found[i]);
+            if (r != 0)
                 return r;
-    } while (n.count == NAMERS_STEP);
+        }
+    } while (more && !n.is_past);
     return 0;
 }
 

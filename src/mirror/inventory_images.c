@@ -98,14 +98,12 @@ struct walk {
     struct mirror *m;
     const char *pattern;
     bool (*read_key)(const void *key, size_t len, struct inventory_name *name);
-    uint8_t after[BLOBSTORE_KEY_MAX];
-    size_t after_len;
-    size_t seen, count;
+    struct blobstore_cursor at;
+    size_t count;
     struct found {
         struct inventory_name name;
         struct pointer pointer;
-        uint8_t key[BLOBSTORE_KEY_MAX];
-        size_t key_len;
+        struct blobstore_cursor at;
     } found[STEP];
 };
 
@@ -113,24 +111,21 @@ static int take(void *arg, const void *key, size_t key_len, const void *value, s
 {
     struct walk *w = arg;
     struct found *f = &w->found[w->count];
-    memcpy(w->after, key, key_len);
-    w->after_len = key_len;
-    *f = (struct found){.key_len = key_len};
-    memcpy(f->key, key, key_len);
+    *f = (struct found){.at = {.key_len = key_len}};
+    memcpy(f->at.key, key, key_len);
     bool is_tag = w->read_key == read_tag_key;
     if (w->read_key(key, key_len, &f->name) && inventory_name_matches(&f->name, w->pattern) &&
         (!is_tag || pointer_decode(value, value_len, &f->pointer) == 0))
         w->count++;
-    return ++w->seen == STEP;
+    return 0;
 }
 
+/* 1: there may be more. */
 static int step(struct walk *w)
 {
-    w->seen = w->count = 0;
-    int r =
-        blobstore_record_scan_after(w->m->store, w->read_key == read_tag_key ? BLOBSTORE_TAGS : BLOBSTORE_REPOSITORIES,
-                                    w->after, w->after_len, take, w);
-    return r < 0 ? r : 0;
+    w->count = 0;
+    return blobstore_record_step(w->m->store, w->read_key == read_tag_key ? BLOBSTORE_TAGS : BLOBSTORE_REPOSITORIES,
+                                 &w->at, STEP, take, w);
 }
 
 /* ------------------------------------------------------------------ what tags stand for */
@@ -217,27 +212,26 @@ static int give(struct listing_state *s, const struct found *f)
 static int list_step(struct listing_state *s)
 {
     struct walk *w = &s->walk;
-    int r = step(w);
+    int more = step(w), r = more < 0 ? more : 0;
     for (size_t i = 0; r == 0 && i < w->count; i++) {
         const struct found *f = &w->found[i];
         int wanted = *f->name.tag ? 1 : is_untagged_root(w->m, &s->tagged, &f->name);
         r = wanted > 0 ? give(s, f) : wanted;
         if (r == 0 && s->left == 0) { /* goes on behind this one */
-            memcpy(w->after, f->key, f->key_len);
-            w->after_len = f->key_len;
+            w->at = f->at;
             return 0;
         }
     }
-    s->looked += w->seen;
-    return r < 0 ? r : w->seen < STEP;
+    s->looked += STEP;
+    return r < 0 ? r : !more;
 }
 
 /* Where the walk stands: the table, and the key in hexadecimal. */
 static void say_after(const struct walk *w, char *text)
 {
     *text++ = w->read_key == read_tag_key ? 't' : 'd';
-    for (size_t i = 0; i < w->after_len; i++)
-        text += snprintf(text, 3, "%02x", w->after[i]);
+    for (size_t i = 0; i < w->at.key_len; i++)
+        text += snprintf(text, 3, "%02x", w->at.key[i]);
     *text = '\0';
 }
 
@@ -252,13 +246,13 @@ static int begin(struct walk *w, const char *after)
     w->read_key = *after == 'd' ? read_digest_key : read_tag_key;
     if (len == 0)
         return 0;
-    if ((*after != 't' && *after != 'd') || len % 2 != 1 || len / 2 > sizeof(w->after))
+    if ((*after != 't' && *after != 'd') || len % 2 != 1 || len / 2 > sizeof(w->at.key))
         return -EINVAL;
     for (size_t i = 1; i < len; i += 2) {
         int high = hex_digit(after[i]), low = hex_digit(after[i + 1]);
         if (high < 0 || low < 0)
             return -EINVAL;
-        w->after[w->after_len++] = (uint8_t)(high << 4 | low);
+        w->at.key[w->at.key_len++] = (uint8_t)(high << 4 | low);
     }
     return 0;
 }
@@ -286,7 +280,7 @@ int inventory_images(struct mirror *m, const char *pattern, const char *after, s
             return 0;
         }
         s->walk.read_key = read_digest_key;
-        s->walk.after_len = 0;
+        s->walk.at.key_len = 0;
     }
     if (r < 0)
         return r;

@@ -42,10 +42,9 @@ static int read_what(struct mirror *m, const char *text, struct pin *ret_pin, ch
 /* ------------------------------------------------------------------ the list */
 
 struct walk {
-    uint8_t after[BLOBSTORE_KEY_MAX];
-    size_t after_len, count;
+    struct blobstore_cursor at;
     struct inventory_pin found[STEP];
-    size_t patterns;
+    size_t count;
 };
 
 static void read_pin(const struct pin *pin, struct inventory_pin *ret_pin)
@@ -72,31 +71,27 @@ static int take(void *arg, const void *key, size_t key_len, const void *value, s
 {
     struct walk *w = arg;
     struct pin pin;
-    memcpy(w->after, key, key_len);
-    w->after_len = key_len;
-    if (pin_decode(key, key_len, value, value_len, &pin) < 0)
-        return 0;
-    w->patterns += pin.kind == PIN_PATTERN;
-    read_pin(&pin, &w->found[w->count]);
-    return ++w->count == STEP;
+    if (pin_decode(key, key_len, value, value_len, &pin) == 0)
+        read_pin(&pin, &w->found[w->count++]);
+    return 0;
 }
 
 int inventory_pins(struct mirror *m, int (*each)(void *arg, const struct inventory_pin *pin), void *arg)
 {
     AUTO_FREE struct walk *w = calloc(1, sizeof(*w));
-    int r = w ? 0 : -ENOMEM;
+    int r;
+    if (!w)
+        return -ENOMEM;
     do {
-        if (r < 0)
-            return r;
         w->count = 0;
-        r = blobstore_record_scan_after(m->store, BLOBSTORE_PINS, w->after, w->after_len, take, w);
+        r = blobstore_record_step(m->store, BLOBSTORE_PINS, &w->at, STEP, take, w);
         for (size_t i = 0; r >= 0 && i < w->count; i++) {
             int e = each(arg, &w->found[i]);
             if (e != 0)
                 return e;
         }
-    } while (w->count == STEP);
-    return r < 0 ? r : 0;
+    } while (r > 0);
+    return r;
 }
 
 static int count_pattern(void *arg, const struct inventory_pin *pin)

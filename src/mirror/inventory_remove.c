@@ -25,8 +25,8 @@ struct found {
 struct walk {
     bool (*wants)(const void *arg, const struct pointer_key *key, const struct pointer *p);
     const void *arg;
-    struct pointer_key after;
-    size_t seen, count;
+    struct blobstore_cursor at;
+    size_t count;
     struct found found[STEP];
 };
 
@@ -36,18 +36,16 @@ static int take(void *arg, const void *key, size_t key_len, const void *value, s
     struct found *f = &w->found[w->count];
     f->key.len = key_len;
     memcpy(f->key.bytes, key, key_len);
-    w->after = f->key;
     if (pointer_decode(value, value_len, &f->pointer) == 0 && w->wants(w->arg, &f->key, &f->pointer))
         w->count++;
-    return ++w->seen == STEP;
+    return 0;
 }
 
 /* 1: there is more. */
 static int step(struct mirror *m, struct walk *w)
 {
-    w->seen = w->count = 0;
-    int r = blobstore_record_scan_after(m->store, BLOBSTORE_TAGS, w->after.bytes, w->after.len, take, w);
-    return r < 0 ? r : w->seen == STEP;
+    w->count = 0;
+    return blobstore_record_step(m->store, BLOBSTORE_TAGS, &w->at, STEP, take, w);
 }
 
 /* The name of a pointer; its kind, 0: the key is none. */

@@ -225,8 +225,8 @@ void inventory_tree_sum(const struct inventory_tree *t, struct inventory_sum *re
 struct places {
     const struct digest_set *foreign;
     const struct inventory_name *name;
-    uint8_t after[BLOBSTORE_KEY_MAX];
-    size_t after_len, seen, left;
+    struct blobstore_cursor at;
+    size_t left;
     char last[INVENTORY_NAME_TEXT]; /* that was told: the records of a repository are together */
     void (*each)(void *arg, const char *other);
     void *arg;
@@ -241,11 +241,9 @@ static int take_place(void *arg, const void *key, size_t key_len, const void *va
     struct digest digest;
     (void)value;
     (void)value_len;
-    memcpy(p->after, key, key_len);
-    p->after_len = key_len;
     if (place_key_read_sighting(key, key_len, &place, &digest) && digest_set_has(p->foreign, &digest))
         (void)snprintf(p->found[p->count++], sizeof(p->found[0]), "%s/%s", place.registry, place.repository);
-    return ++p->seen == PLACES_STEP;
+    return 0;
 }
 
 static void tell_places(struct places *p)
@@ -279,9 +277,9 @@ int inventory_tree_others(struct mirror *m, const struct inventory_tree *t, cons
     p->each = each;
     p->arg = arg;
     do {
-        p->seen = p->count = 0;
-        r = blobstore_record_scan_after(m->store, BLOBSTORE_REPOSITORIES, p->after, p->after_len, take_place, p);
+        p->count = 0;
+        r = blobstore_record_step(m->store, BLOBSTORE_REPOSITORIES, &p->at, PLACES_STEP, take_place, p);
         tell_places(p);
-    } while (r >= 0 && p->seen == PLACES_STEP && p->left > 0);
+    } while (r > 0 && p->left > 0);
     return r < 0 ? r : 0;
 }

@@ -29,11 +29,6 @@ struct accounts {
     size_t count, cap;
     struct inventory_usage_sum sum;
 
-    /* of the walk */
-    uint8_t after[2 * BLOBSTORE_KEY_MAX];
-    size_t after_len, seen;
-    int error;
-
     /* of the second walk: the blob that is looked at, and who has it */
     struct digest blob;
     uint32_t owners[256];
@@ -81,10 +76,13 @@ static int enter_repository(struct accounts *a, const char *registry, const char
     return 0;
 }
 
-static int note_sighting(struct accounts *a, const void *key, size_t key_len)
+static int take_sighting(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
+    struct accounts *a = arg;
     struct place_key place;
     struct digest digest;
+    (void)value;
+    (void)value_len;
     if (!place_key_read_sighting(key, key_len, &place, &digest))
         return 0;
     if (a->count == SIGHTINGS_MAX)
@@ -97,27 +95,14 @@ static int note_sighting(struct accounts *a, const void *key, size_t key_len)
     return r;
 }
 
-static int take_sighting(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+static int take_sightings(struct accounts *a)
 {
-    struct accounts *a = arg;
-    (void)value;
-    (void)value_len;
-    memcpy(a->after, key, key_len);
-    a->after_len = key_len;
-    a->error = note_sighting(a, key, key_len);
-    return a->error < 0 || ++a->seen == STEP;
-}
-
-static int walk(struct accounts *a, enum blobstore_table table, blobstore_record_fn take)
-{
-    a->after_len = 0;
-    do {
-        a->seen = 0;
-        int r = blobstore_record_scan_after(a->m->store, table, a->after, a->after_len, take, a);
-        if (r < 0 || a->error < 0)
-            return r < 0 ? r : a->error;
-    } while (a->seen == STEP);
-    return 0;
+    struct blobstore_cursor at = {.key_len = 0};
+    int r;
+    do
+        r = blobstore_record_step(a->m->store, BLOBSTORE_REPOSITORIES, &at, STEP, take_sighting, a);
+    while (r > 0);
+    return r;
 }
 
 static int compare_digests(const struct digest *a, const struct digest *b)
@@ -194,7 +179,7 @@ static void book_manifests(struct accounts *a)
 /* ------------------------------------------------------------------ the second walk */
 
 struct names {
-    struct accounts *a;
+    struct blobstore_cursor at;
     size_t count;
     struct {
         struct digest blob, manifest;
@@ -204,16 +189,13 @@ struct names {
 static int take_pair(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct names *n = arg;
-    struct accounts *a = n->a;
     size_t first, second;
     (void)value;
     (void)value_len;
-    memcpy(a->after, key, key_len);
-    a->after_len = key_len;
     if (digest_key_decode(key, key_len, &n->pairs[n->count].blob, &first) == 0 &&
         digest_key_decode((const uint8_t *)key + first, key_len - first, &n->pairs[n->count].manifest, &second) == 0)
         n->count++;
-    return ++a->seen == STEP;
+    return 0;
 }
 
 static void end_blob(struct accounts *a)
@@ -230,12 +212,12 @@ static int book_blobs(struct accounts *a)
     AUTO_FREE struct names *n = calloc(1, sizeof(*n));
     if (!n)
         return -ENOMEM;
-    n->a = a;
-    a->after_len = a->owner_count = 0;
+    int r;
+    a->owner_count = 0;
     a->blob = (struct digest){0};
     do {
-        a->seen = n->count = 0;
-        int r = blobstore_record_scan_after(a->m->store, BLOBSTORE_REFERENCES, a->after, a->after_len, take_pair, n);
+        n->count = 0;
+        r = blobstore_record_step(a->m->store, BLOBSTORE_REFERENCES, &n->at, STEP, take_pair, n);
         if (r < 0)
             return r;
         for (size_t i = 0; i < n->count; i++) {
@@ -247,7 +229,7 @@ static int book_blobs(struct accounts *a)
             if (blobstore_stat(a->m->store, &n->pairs[i].manifest, &info) == 0)
                 add_owners(a, &n->pairs[i].manifest);
         }
-    } while (a->seen == STEP);
+    } while (r > 0);
     end_blob(a);
     return 0;
 }
@@ -272,7 +254,7 @@ int inventory_usage(struct mirror *m, void (*each)(void *arg, const struct inven
     a->m = m;
     int r = blobstore_totals(m->store, &totals);
     if (r == 0)
-        r = walk(a, BLOBSTORE_REPOSITORIES, take_sighting);
+        r = take_sightings(a);
     if (r < 0)
         return r;
     a->sum = (struct inventory_usage_sum){.bytes = totals.bytes, .unnamed = totals.bytes};

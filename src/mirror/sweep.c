@@ -67,23 +67,20 @@ struct swept {
 
 struct step {
     struct sweep *sweep;
-    size_t seen, count;
+    size_t count;
     struct swept found[STEP];
 };
 
 static int take(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
 {
     struct step *step = arg;
-    struct sweep *s = step->sweep;
     struct swept *found = &step->found[step->count];
-    if (tables[s->table].whose(key, key_len, value, value_len, &found->digest) == 0) {
+    if (tables[step->sweep->table].whose(key, key_len, value, value_len, &found->digest) == 0) {
         memcpy(found->key, key, key_len);
         found->key_len = key_len;
         step->count++;
     }
-    memcpy(s->after, key, key_len);
-    s->after_len = key_len;
-    return ++step->seen == STEP;
+    return 0;
 }
 
 /* Of what was found, that of which the document is not stored. */
@@ -114,15 +111,14 @@ int sweep_step(struct blobstore *store, struct sweep *s)
     if (!step)
         return -ENOMEM;
     step->sweep = s;
-    step->seen = step->count = 0;
-    int r = blobstore_record_scan_after(store, tables[s->table].table, s->after, s->after_len, take, step);
-    if (r >= 0)
-        r = delete_orphans(store, step);
+    step->count = 0;
+    int more = blobstore_record_step(store, tables[s->table].table, &s->at, STEP, take, step);
+    int r = more < 0 ? more : delete_orphans(store, step);
     if (r < 0)
         return r;
-    if (step->seen < STEP) {
+    if (!more) {
         s->table++;
-        s->after_len = 0;
+        s->at.key_len = 0;
     }
     return 1;
 }

@@ -10,8 +10,7 @@
 
 struct sweep {
     size_t table; /* which of them; zeroes at the start */
-    uint8_t after[BLOBSTORE_KEY_MAX];
-    size_t after_len;
+    struct blobstore_cursor at;
     uint64_t deleted;
 };
 

@@ -336,6 +336,13 @@ START_TEST(a_scan_has_the_records_of_its_prefix_in_order_until_it_is_told_to_sto
 }
 END_TEST
 
+static int step_from(struct blobstore *store, const char *after, size_t max, struct seen *seen)
+{
+    struct blobstore_cursor at = {.key_len = strlen(after)};
+    memcpy(at.key, after, at.key_len);
+    return blobstore_record_step(store, BLOBSTORE_TAGS, &at, max, note, seen);
+}
+
 START_TEST(a_walk_goes_on_behind_the_last_key_of_the_step_before)
 {
     struct blobstore *store = helper_open(NULL);
@@ -345,17 +352,41 @@ START_TEST(a_walk_goes_on_behind_the_last_key_of_the_step_before)
     put(b, "c", "3");
     ck_ok(blobstore_batch_commit(b));
     struct seen seen = {.text = ""};
-    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, NULL, 0, note, &seen));
+    ck_ok(step_from(store, "", 10, &seen));
     ck_assert_str_eq(seen.text, "a=1 b=2 c=3 ");
     seen = (struct seen){.text = ""};
-    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, "a", 1, note, &seen));
+    ck_ok(step_from(store, "a", 10, &seen));
     ck_assert_str_eq(seen.text, "b=2 c=3 ");
     seen = (struct seen){.text = ""};
-    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, "aa", 2, note, &seen)); /* deleted since */
+    ck_ok(step_from(store, "aa", 10, &seen)); /* deleted since */
     ck_assert_str_eq(seen.text, "b=2 c=3 ");
     seen = (struct seen){.text = ""};
-    ck_ok(blobstore_record_scan_after(store, BLOBSTORE_TAGS, "c", 1, note, &seen));
+    ck_ok(step_from(store, "c", 10, &seen));
     ck_assert_str_eq(seen.text, "");
+    blobstore_close(store);
+}
+END_TEST
+
+START_TEST(a_step_ends_after_so_many_records_or_before_one_that_is_not_taken)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_batch *b = begin(store);
+    struct blobstore_cursor at = {.key_len = 0};
+    put(b, "a", "1");
+    put(b, "b", "2");
+    put(b, "c", "3");
+    ck_ok(blobstore_batch_commit(b));
+    struct seen seen = {.text = ""};
+    ck_assert_int_eq(blobstore_record_step(store, BLOBSTORE_TAGS, &at, 1, note, &seen), 1);
+    ck_assert_str_eq(seen.text, "a=1 ");
+    seen = (struct seen){.stop_after = 2};
+    ck_assert_int_eq(blobstore_record_step(store, BLOBSTORE_TAGS, &at, 10, note, &seen), 1);
+    ck_assert_str_eq(seen.text, "b=2 c=3 ");
+    seen = (struct seen){.text = ""};
+    ck_assert_int_eq(blobstore_record_step(store, BLOBSTORE_TAGS, &at, 1, note, &seen), 1);
+    ck_assert_str_eq(seen.text, "c=3 ");
+    ck_assert_int_eq(blobstore_record_step(store, BLOBSTORE_TAGS, &at, 1, note, &seen), 0);
+    ck_assert_str_eq(seen.text, "c=3 ");
     blobstore_close(store);
 }
 END_TEST
@@ -482,6 +513,7 @@ int main(void)
     tcase_add_test(tc, a_record_that_is_longer_than_the_buffer_leaves_the_buffer_alone);
     tcase_add_test(tc, a_scan_has_the_records_of_its_prefix_in_order_until_it_is_told_to_stop);
     tcase_add_test(tc, a_walk_goes_on_behind_the_last_key_of_the_step_before);
+    tcase_add_test(tc, a_step_ends_after_so_many_records_or_before_one_that_is_not_taken);
     tcase_add_test(tc, what_a_batch_removes_is_there_until_its_commit_and_then_gone_with_its_file);
     tcase_add_test(tc, a_batch_that_fails_or_is_aborted_removes_nothing);
     tcase_add_test(tc, a_blob_can_be_given_the_dates_of_the_store_that_it_comes_from);

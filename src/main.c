@@ -12,7 +12,7 @@ static const struct command commands[] = {
      "\n"
      "SIGTERM, SIGINT   accept nothing more, let running downloads end within server.drain_timeout, cut the rest off,\n"
      "                  leave with status 0. A second one changes nothing.\n"
-     "SIGHUP            read the configuration and the credentials again; a configuration that is wrong changes nothing.\n",
+     "SIGHUP            read the configuration and the credentials again; a wrong configuration changes nothing.\n",
      serve_command},
     {"status", "[--json]", "show what the server is doing",
      "Asks the running server how it is: the store, hits and misses, pull limits and when they will be spent, sources\n"

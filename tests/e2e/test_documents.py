@@ -143,3 +143,47 @@ def test_every_command_and_option_of_a_document_is_there():
                           if option not in text and option != "--help"]
     assert not wrong, "\n".join(wrong)
     assert seen >= known - {"version", "reference", "completion", "manual"}, f"no document names {known - seen}"
+
+
+# --- names that documents use ------------------------------------------------------------------------------------------
+
+def reference(*what):
+    return subprocess.run([servers.binary(), "reference", *what], capture_output=True, text=True, check=True).stdout
+
+
+def test_every_option_of_a_document_is_there():
+    """`section.key` is one of the configuration's; in the documents of the cluster it may be a value of the chart's."""
+    keys = {k.replace("[]", "") for k in re.findall(r"(?m)^###? `([^`]+)`$", reference())}
+    sections = {k for k in keys if "." not in k}
+    keys.add("registries.NAME")
+    values = yaml.safe_load((ROOT / "charts/entrepot/values.yaml").read_text())
+
+    def is_value(name):
+        at = values
+        for part in name.split("."):
+            if not isinstance(at, dict) or part not in at:
+                return False
+            at = at[part]
+        return True
+
+    wrong = []
+    for page in PAGES:
+        of_the_cluster = page.parent.name in ("runbooks", "entrepot") or page.name == "kubernetes.md"
+        for name in re.findall(r"`((?:\w+)(?:\.[\w\[\]-]+)+)(?=[`:])", page.read_text()):
+            if name.partition(".")[0] not in sections or re.search(r"\.(c|h|sock|yaml)$", name):
+                continue
+            plain = re.sub(r"^registries\.(docker\.io|[A-Z]+)\b", "registries.NAME", name.removeprefix("config.")).replace("[]", "")
+            if plain not in keys and not (of_the_cluster and (is_value(name) or plain == "registries.NAME.secret")):
+                wrong.append(f"{page.relative_to(ROOT)}: {name}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_metric_and_event_of_a_document_is_there():
+    metrics = set(re.findall(r"entrepot_\w+", reference("metrics")))
+    source = "\n".join(p.read_text() for p in [*ROOT.glob("src/**/*.c"), *ROOT.glob("blobstore/*.c")])
+    wrong = []
+    for page in PAGES:
+        text = page.read_text()
+        wrong += [f"{page.name}: {m}" for m in set(re.findall(r"`(entrepot_\w*[a-z0-9])\b", text)) - metrics]
+        wrong += [f"{page.name}: event={e}" for e in set(re.findall(r"event=(\w+)", text)) if f'"{e}"' not in source]
+    assert not wrong, "\n".join(wrong)

@@ -240,7 +240,8 @@ def storage():
         if done.exists():
             return done
         for old in KEEP.glob("storage-*"):
-            shutil.rmtree(old)
+            if old.is_dir():
+                shutil.rmtree(old)
         with tempfile.TemporaryDirectory(dir=KEEP, prefix="work-") as tmp:
             work = pathlib.Path(tmp)
             build(work, {a: Apt(a) for a in ("amd64", "arm64")})

@@ -34,6 +34,8 @@ static ssize_t read_mirror(void *arg, uint64_t offset, void *data, size_t len)
 static void note_handed_out(struct request *r, uint64_t until)
 {
     r->handed_out = until;
+    if (r->at_once)
+        r->connected->peer.has_more = until < r->length;
     if (r->first_us == 0)
         r->first_us = clock_monotonic_us();
 }
@@ -113,7 +115,8 @@ struct MHD_Response *body_range(struct request *r, const struct mirror_answer *a
     case MIRROR_MEMORY:
         return from_memory(r, (const char *)a->memory + range.first, range.last - range.first + 1);
     case MIRROR_FILE:
-        return is_encrypted(r) ? from_part(r, range) : from_file(r, a->fd, range);
+        r->at_once = is_encrypted(r);
+        return r->at_once ? from_part(r, range) : from_file(r, a->fd, range);
     case MIRROR_FLIGHT:
         return from_part(r, range);
     case MIRROR_NO_BODY:

@@ -76,6 +76,7 @@ struct request {
     uint64_t handed_out;
     struct multipart *parts;
     bool may_wait; /* of parts: the bytes may not be there yet */
+    bool at_once;  /* all bytes are there, and sent over TLS */
 
     char target[];
 };

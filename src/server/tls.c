@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define FILE_MAX (1 * MIB)
 #define HOST_MAX 256
@@ -176,12 +177,23 @@ static int verify(gnutls_session_t session)
     return good ? 0 : -1;
 }
 
+/* gnutls_push_func. A record is a quarter of what the kernel sends at once; pushed one by one, each wakes its reader.
+ */
+static ssize_t push(gnutls_transport_ptr_t transport, const void *data, size_t len)
+{
+    const struct tls_peer *peer = transport;
+    return send(peer->fd, data, len, MSG_NOSIGNAL | (peer->has_more ? MSG_MORE : 0));
+}
+
 void tls_begin(struct tls *t, gnutls_session_t session, struct tls_peer *peer)
 {
     static const unsigned char http[] = "http/1.1";
     const gnutls_datum_t protocol = {.data = (unsigned char *)(uintptr_t)http, .size = sizeof(http) - 1};
     peer->tls = t;
     gnutls_session_set_ptr(session, peer);
+    peer->fd = gnutls_transport_get_int(session);
+    gnutls_transport_set_ptr2(session, gnutls_transport_get_ptr(session), peer);
+    gnutls_transport_set_push_function(session, push);
     /* Whoever offers others as well is told that this is the one; without memory he has to know. */
     (void)gnutls_alpn_set_protocols(session, &protocol, 1, 0);
     if (!t->trust.file) {

@@ -20,6 +20,9 @@ struct tls_peer {
     struct tls_pair *pair;
     struct tls_trust *trust;
     char name[TLS_NAME_MAX]; /* common name of the certificate that was shown and is good; or "" */
+    int fd;
+    /* What is sent now is followed by more at once: the socket may wait for it to fill segments (MSG_MORE). */
+    bool has_more;
 };
 
 /* Reads everything; on failure `error` has it in words, with the file. `config` must live as long. */

@@ -16,6 +16,17 @@
 
 #define DAY 86400
 
+/* The linker puts it where tls.c calls send(). */
+static int flags_seen; /* of the last call */
+ssize_t __real_send(int fd, const void *data, size_t len, int flags);
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags);
+
+ssize_t __wrap_send(int fd, const void *data, size_t len, int flags)
+{
+    flags_seen = flags;
+    return __real_send(fd, data, len, flags);
+}
+
 static char files[4][256]; /* a.crt, a.key, b.crt, b.key */
 static char authorities[256];
 static struct config_certificate certificates[2];
@@ -183,6 +194,29 @@ START_TEST(a_new_certificate_is_for_new_connections)
     end(&old);
     ck_assert_int_eq(metrics_value(METRIC_TLS_EXPIRY, LABELS(files[0])),
                      (int64_t)gnutls_x509_crt_get_expiration_time(two.certificate) * 1000000);
+}
+END_TEST
+
+START_TEST(a_record_waits_for_the_next_where_there_is_one_at_once)
+{
+    struct shake h;
+    char bytes[2] = "";
+    put(0, &one, &one);
+    create();
+    begin(&h, NULL, NULL, NULL);
+    for (int i = 0; i < 2; i++) {
+        h.peer.has_more = i == 0;
+        ck_assert_int_eq(gnutls_record_send(h.server.session, "x", 1), 1);
+        ck_assert_int_eq((flags_seen & MSG_MORE) != 0, i == 0);
+        ck_assert_int_ne(flags_seen & MSG_NOSIGNAL, 0);
+    }
+    for (size_t len = 0; len < sizeof(bytes);) {
+        ssize_t got = gnutls_record_recv(h.client.session, bytes + len, sizeof(bytes) - len);
+        ck_assert(got > 0 || got == GNUTLS_E_AGAIN);
+        len += got > 0 ? (size_t)got : 0;
+    }
+    ck_assert_mem_eq(bytes, "xx", sizeof(bytes));
+    end(&h);
 }
 END_TEST
 
@@ -416,6 +450,7 @@ int main(void)
     tcase_set_timeout(t, 120);
     tcase_add_test(t, the_name_that_is_asked_for_chooses_the_certificate);
     tcase_add_test(t, a_new_certificate_is_for_new_connections);
+    tcase_add_test(t, a_record_waits_for_the_next_where_there_is_one_at_once);
     tcase_add_loop_test(t, what_is_wrong_in_a_new_file_leaves_the_old_certificate_and_is_told, 0, WRONGS);
     tcase_add_test(t, one_bad_pair_does_not_keep_the_others_from_being_new);
     tcase_add_test(t, at_the_start_what_is_wrong_is_said_with_the_file);

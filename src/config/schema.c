@@ -341,7 +341,7 @@ static const struct schema_item limits_items[] = {
      .fallback = "30s", .restart = true,
      .doc =
          "From the first byte of a request to its end: the head, and a body where it has one; over TLS, the handshake "
-         "and the first request together. Then the connection ends."},
+         "and the first request together. Then the connection ends. It holds for `admin.listen`'s addresses as well."},
     {"min_rate", SCHEMA_SIZE, AT(server.limits.min_rate), .min = 0, .max = INT64_MAX, .fallback = "1KiB",
      .restart = true,
      .doc =

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "server/admin_gate.h"
+#include "server/client.h"
 #include "server/guard.h"
 #include "server/listener.h"
 #include "server/tls.h"
@@ -21,6 +22,7 @@ struct admin_server {
     struct admin_gate *gate;
     struct tls *tls; /* the guard's; NULL: it is not spoken here */
     struct listener *listener;
+    struct headway_watch *headway;
     struct MHD_Daemon *daemon;
     struct MHD_Daemon *tls_daemon; /* of the addresses with a port, where there is `tls` */
 };
@@ -70,6 +72,13 @@ static void add_retry_after(struct MHD_Response *response, int seconds)
     (void)MHD_add_response_header(response, MHD_HTTP_HEADER_RETRY_AFTER, text);
 }
 
+/* NULL: there was no memory for it. */
+static struct client *get_client(struct MHD_Connection *connection)
+{
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info ? info->socket_context : NULL;
+}
+
 static enum MHD_Result queue(const struct admin_server *s, struct MHD_Connection *connection, struct exchange *x)
 {
     const struct admin_reply *reply = &x->reply;
@@ -103,19 +112,14 @@ static enum MHD_Result take_param(void *cls, enum MHD_ValueKind kind, const char
     return MHD_YES;
 }
 
-/* Common name of the certificate that the connection's client has shown, or "". */
-static const char *get_certificate(struct MHD_Connection *connection)
-{
-    const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-    const struct tls_peer *peer = info ? info->socket_context : NULL;
-    return peer ? peer->name : "";
-}
-
 /* The headers are there: whether it is answered before its body is read. */
 static enum MHD_Result begin(const struct admin_server *s, struct MHD_Connection *connection, struct exchange *x)
 {
+    struct client *client = get_client(connection);
+    if (client)
+        headway_answering(&client->headway); /* a login may take a while */
     const struct admin_refusal refusal =
-        admin_gate_ask(s->gate, connection, get_certificate(connection), &x->caller, &x->request);
+        admin_gate_ask(s->gate, connection, client ? client->peer.name : "", &x->caller, &x->request);
     if (refusal.status != 0) {
         admin_refuse(&x->reply, refusal.status, refusal.code, refusal.message);
         return queue(s, connection, x);
@@ -125,6 +129,8 @@ static enum MHD_Result begin(const struct admin_server *s, struct MHD_Connection
         admin_refuse(&x->reply, 400, "bad_parameter", "there are too many parameters");
         return queue(s, connection, x);
     }
+    if (client)
+        headway_answered(&client->headway); /* the body, if there is one, is the client's to send */
     return MHD_YES;
 }
 
@@ -158,6 +164,9 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
         *upload_len = 0;
         return result;
     }
+    struct client *client = get_client(connection);
+    if (client)
+        headway_answering(&client->headway);
     x->request.body = x->body.data;
     x->request.body_len = x->body.len;
     admin_handle(s->admin, &x->request, &x->reply);
@@ -168,27 +177,13 @@ static enum MHD_Result handle(void *cls, struct MHD_Connection *connection, cons
 static void completed(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode why)
 {
     (void)cls;
-    (void)connection;
     (void)why;
+    struct client *client = get_client(connection);
+    if (client)
+        headway_answered(&client->headway);
     if (*context)
         exchange_destroy(*context);
     *context = NULL;
-}
-
-/* NULL: there is no memory, and the handshake fails. */
-static struct tls_peer *begin_tls(struct tls *tls, gnutls_session_t session)
-{
-    struct tls_peer *peer = calloc(1, sizeof(*peer));
-    if (peer)
-        tls_begin(tls, session, peer);
-    return peer;
-}
-
-static void end_tls(struct tls_peer *peer)
-{
-    if (peer)
-        tls_peer_finish(peer);
-    free(peer);
 }
 
 /* MHD_OPTION_NOTIFY_CONNECTION */
@@ -196,14 +191,11 @@ static void notify_connection(void *cls, struct MHD_Connection *connection, void
                               enum MHD_ConnectionNotificationCode what)
 {
     struct admin_server *s = cls;
-    const union MHD_ConnectionInfo *session =
-        s->tls ? MHD_get_connection_info(connection, MHD_CONNECTION_INFO_GNUTLS_SESSION) : NULL;
     if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-        if (session)
-            *context = begin_tls(s->tls, session->tls_session);
+        *context = client_create(connection, s->tls, s->headway);
         return;
     }
-    end_tls(*context);
+    client_destroy(*context);
     *context = NULL;
     listener_closed(s->listener);
 }
@@ -256,7 +248,10 @@ int admin_server_start(const struct config *config, struct admin *admin, const s
         return -ENOMEM;
     s->admin = admin;
     s->tls = config->admin.tls && guard ? guard_tls(guard) : NULL;
+    const struct headway_terms terms = {.header_ms = config->server.limits.header_timeout_ms};
     int r = admin_gate_create(config, guard, &s->gate, error);
+    if (r == 0)
+        r = headway_watch_create(&terms, &s->headway);
     if (r == 0)
         r = listener_create(config->admin.listen.items, LIMIT_ADMIN_CONNECTIONS, &s->listener, error);
     if (r == 0)
@@ -285,6 +280,7 @@ void admin_server_stop(struct admin_server *s)
         MHD_stop_daemon(s->daemon);
     if (s->tls_daemon)
         MHD_stop_daemon(s->tls_daemon);
+    headway_watch_destroy(s->headway);
     listener_destroy(s->listener);
     admin_gate_destroy(s->gate);
     free(s);

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import termios
+import threading
 import time
 
 import pytest
@@ -71,6 +72,36 @@ def test_an_address_without_a_token_file_is_no_configuration(launch):
     m = launch(started=False, admin={"listen": "127.0.0.1:0"})
     r = Cli(m).run("check-config", str(m.config_path))
     assert r.returncode == 1 and "admin.token_file" in r.stderr
+
+
+def test_those_who_never_end_their_requests_keep_no_administrator_out(launch, tmp_path):
+    """Not even where they have all connections that there may be."""
+    token = tmp_path / "token"
+    token.write_text("a-token-of-the-test-itself\n")
+    m = launch(admin={"listen": ["unix:", "127.0.0.1:0"], "token_file": str(token)}, server={"limits": {"header_timeout": "1s"}})
+    listening = [line.get("listen") for line in m.find(event="admin")]
+    host, _, port = next(a for a in listening if not a.startswith("unix:")).rpartition(":")
+    slow = [socket.create_connection((host, int(port)), 20) for _ in range(16)]
+    ended = threading.Event()
+
+    def drip():
+        while not ended.wait(0.2):
+            for s in slow:
+                try:
+                    s.sendall(b"a")
+                except OSError:
+                    pass
+
+    for s in slow:
+        s.sendall(b"GET /v1/status HTTP/1.1\r\nX-Long: ")
+    dripping = threading.Thread(target=drip)
+    dripping.start()
+    assert Cli(m).json("status")["version"], "it comes to its turn"
+    ended.set()
+    dripping.join()
+    m.wait_line(event="slow_client", reason="header")
+    for s in slow:
+        s.close()
 
 
 def test_the_admin_api_can_be_turned_off(launch):

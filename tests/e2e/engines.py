@@ -9,7 +9,7 @@ import tarfile
 
 import commands
 from clients import Failed
-from servers import BIN, ENV, TOOLS, scratch, wait_until
+from servers import BIN, ENV, TOOLS, end, scratch, wait_until
 
 # What a client sees as /etc is a directory of the test's, and its /run is empty: it meets neither settings nor sockets of
 # this machine. Its PATH has no program by which it could change the network.
@@ -82,12 +82,7 @@ class Daemon(Alone):
             raise CannotStart(words)
 
     def stop(self):
-        self.proc.terminate()
-        try:
-            self.proc.wait(20)
-        except subprocess.TimeoutExpired:
-            self.proc.kill()
-            self.proc.wait()
+        end(self.proc)
         super().stop()
 
 

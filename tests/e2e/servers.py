@@ -288,6 +288,16 @@ class Mirror(Process):
         return self.start()
 
 
+def end(proc):
+    """SIGTERM, and where that does not help, SIGKILL."""
+    proc.terminate()
+    try:
+        proc.wait(20)
+    except subprocess.TimeoutExpired:
+        proc.kill()
+        proc.wait()
+
+
 class Containerd:
     """A containerd, 1.6 of Debian or 2.4, with its root in a directory of its own and hosts.toml for the mirror."""
 
@@ -364,12 +374,7 @@ class Containerd:
                 subprocess.run(c + ["content", "rm", *left], capture_output=True)
 
     def stop(self):
-        self.proc.terminate()
-        try:
-            self.proc.wait(20)
-        except subprocess.TimeoutExpired:
-            self.proc.kill()
-            self.proc.wait()
+        end(self.proc)
         self.log.close()
         for mount in [ln.split()[1] for ln in open("/proc/mounts") if str(self.dir) in ln]:
             subprocess.run(["umount", "-l", mount], capture_output=True)

@@ -118,8 +118,7 @@ static enum MHD_Result begin(const struct admin_server *s, struct MHD_Connection
     struct client *client = get_client(connection);
     if (client)
         headway_answering(&client->headway); /* a login may take a while */
-    const struct admin_refusal refusal =
-        admin_gate_ask(s->gate, connection, client ? client->peer.name : "", &x->caller, &x->request);
+    const struct admin_refusal refusal = admin_gate_ask(s->gate, connection, client, &x->caller, &x->request);
     if (refusal.status != 0) {
         admin_refuse(&x->reply, refusal.status, refusal.code, refusal.message);
         return queue(s, connection, x);

@@ -224,34 +224,23 @@ static bool is_unix(int fd)
     return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
 }
 
-static void find_address(int fd, char text[INET6_ADDRSTRLEN])
-{
-    struct sockaddr_storage address;
-    socklen_t len = sizeof(address);
-    text[0] = '\0';
-    if (getpeername(fd, (struct sockaddr *)&address, &len) == 0)
-        client_address((struct sockaddr *)&address, text);
-    if (!*text)
-        (void)snprintf(text, INET6_ADDRSTRLEN, "?");
-}
-
-struct admin_refusal admin_gate_ask(struct admin_gate *g, struct MHD_Connection *connection, const char *certificate,
-                                    struct admin_caller *caller, struct admin_request *request)
+struct admin_refusal admin_gate_ask(struct admin_gate *g, struct MHD_Connection *connection,
+                                    const struct client *client, struct admin_caller *caller,
+                                    struct admin_request *request)
 {
     const int fd = get_fd(connection);
     const char *header = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_AUTHORIZATION);
-    char address[INET6_ADDRSTRLEN];
+    const char *address = client && *client->address ? client->address : "?";
     struct ucred peer;
     socklen_t len = sizeof(peer);
     caller->gate = g;
-    caller->identity.certificate = certificate;
+    caller->identity.certificate = client ? client->peer.name : "";
     if (is_unix(fd)) {
         if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0)
             (void)snprintf(request->who, sizeof(request->who), "uid=%u pid=%d", peer.uid, (int)peer.pid);
         request->rights.admin = true;
         return (struct admin_refusal){0};
     }
-    find_address(fd, address);
     (void)snprintf(request->who, sizeof(request->who), "token %s", address);
     request->rights.admin = is_token(g, header);
     if (request->rights.admin)

@@ -14,6 +14,7 @@
 #include <microhttpd.h>
 
 struct admin_gate;
+struct client;
 struct guard;
 
 /* One that asks; zeroed before. */
@@ -36,10 +37,11 @@ MUST_CHECK int admin_gate_create(const struct config *config, const struct guard
 void admin_gate_cut(struct admin_gate *g);
 void admin_gate_destroy(struct admin_gate *g); /* accepts NULL */
 
-/* Sets `who` and `rights` of the request, which refers to `caller` from then on. `certificate` is the common name of
- * one that was shown, or "". May wait, for LIMIT_ADMIN_WAIT_MS at the most. */
-struct admin_refusal admin_gate_ask(struct admin_gate *g, struct MHD_Connection *connection, const char *certificate,
-                                    struct admin_caller *caller, struct admin_request *request);
+/* Sets `who` and `rights` of the request, which refers to `caller` from then on. `client` is the connection's, or NULL;
+ * it stays until admin_caller_finish(). May wait, for LIMIT_ADMIN_WAIT_MS at the most. */
+struct admin_refusal admin_gate_ask(struct admin_gate *g, struct MHD_Connection *connection,
+                                    const struct client *client, struct admin_caller *caller,
+                                    struct admin_request *request);
 /* How he could say who he is: fields of a 401. */
 void admin_gate_challenge(const struct admin_gate *g, const struct admin_caller *caller, struct MHD_Response *response);
 void admin_caller_finish(struct admin_caller *caller);

@@ -145,12 +145,20 @@ static enum budget_verdict look(const struct sources *s, struct walk *w, unsigne
     return verdict;
 }
 
+/* What everybody may see the registry says. A sibling would tell what it has, wherever it has it from. */
+static bool may_ask(const struct source *s, const struct walk *w, bool siblings)
+{
+    if (s->sibling && w->intent.anonymous)
+        return false;
+    return w->by_digest ? s->sibling == siblings : s->tags;
+}
+
 static enum budget_verdict choose_among(const struct sources *s, struct walk *w, bool siblings, unsigned first,
                                         int64_t now, unsigned *ret_index)
 {
     for (unsigned i = 0; i < s->count; i++) {
         const struct source *source = s->items[i];
-        if (is_behind(w, i) || (w->by_digest ? source->sibling != siblings : !source->tags))
+        if (is_behind(w, i) || !may_ask(source, w, siblings))
             continue;
         enum budget_verdict verdict = look(s, w, i, first, now);
         if (verdict == BUDGET_NO)

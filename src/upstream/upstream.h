@@ -10,9 +10,9 @@
  * pitfalls.md 2.
  *
  * Which source: by digest any; tags, lists and referrers only from those that are believed (tags: true). Siblings are
- * asked first for what has a digest. A source whose breaker is open, whose host wants to be left in peace, or whose
- * account has spent its budget (for GETs of manifests, which alone are counted) is passed over. Where none is left
- * that may be asked now, the job ends at once, and says when to come again.
+ * asked first for what has a digest, but never what the public may see. A source whose breaker is open, whose host
+ * wants to be left in peace, or whose account has spent its budget (for GETs of manifests, which alone are counted) is
+ * passed over. Where none is left that may be asked now, the job ends at once, and says when to come again.
  */
 #pragma once
 
@@ -101,7 +101,7 @@ struct upstream_job {
     const char *query;     /* already encoded, without `?`, or NULL: "n=100&last=x" */
     bool head;             /* HEAD instead of GET */
     enum upstream_class class;
-    bool anonymous; /* as the public would ask: no account is shown */
+    bool anonymous; /* as the public would ask: no account is shown, and no sibling is asked */
     /* "Basic …": with this account instead of any of ours. It is shown to the registry's own host alone, and to nobody
      * else's. NULL: as configured. */
     const char *login;

@@ -184,6 +184,26 @@ def test_a_digest_that_is_public_somewhere_is_public_there(shared, hub):
                            f"/v2/{APP}/manifests/{digest}", f"/v2/{APP}/blobs/{layer}"])
 
 
+def test_what_a_sibling_has_does_not_open_a_private_name(launch, hub, account, tmp_path):
+    """One without an account gives what it has under any name: that says nothing about who may see a repository."""
+    app = Private(hub)
+    _, layer = make_image(hub)
+    hub.only_in[layer] = {APP, "library/made"}
+
+    def start(name, sources):
+        d = tmp_path / name
+        d.mkdir()
+        return launch(directory=d, store={"path": str(d / "store")}, registries={"docker.io": {"sources": sources}})
+
+    sibling = start("sibling", [{"name": "hub", "url": hub.url()}])
+    assert_served(Client(sibling.host_port), [f"/v2/library/made/blobs/{layer}"])
+    m = start("ours", [{"name": "hub", "url": hub.url(), "credentials": account(hub, "jo")},
+                       {"name": "sibling", "url": "http://%s:%d" % sibling.host_port, "sibling": True}])
+    client = Client(m.host_port)
+    assert_hidden(client, [f"/v2/{APP}/blobs/{layer}", *app.everything()])
+    assert_served(client, [f"/v2/library/made/blobs/{layer}"])
+
+
 def test_what_is_public_elsewhere_does_not_open_a_private_name(shared, hub):
     """Stored, and everybody's by its public name; the private repository does not say whether it has it."""
     Private(hub)

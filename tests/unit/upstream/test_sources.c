@@ -344,6 +344,29 @@ START_TEST(a_sibling_is_asked_first_for_what_has_a_digest)
 }
 END_TEST
 
+START_TEST(a_sibling_is_not_asked_what_the_public_may_see)
+{
+    static const int statuses[] = {401, 503};
+    for (size_t i = 0; i < ARRAY_SIZE(statuses); i++) {
+        begin(2);
+        world.sources[0][1].sibling = true;
+        world.sources[0][1].tags = true; /* whatever it is believed about */
+        hosts[0].status = statuses[i];
+        world_start(&world);
+        static const char *const references[] = {DIGEST, "latest"};
+        for (size_t k = 0; k < ARRAY_SIZE(references); k++) {
+            struct upstream_job job = manifest(references[k]);
+            job.head = true;
+            job.anonymous = true;
+            ck_assert_int_eq(run(job), statuses[i] == 401 ? -EACCES : -EREMOTEIO);
+            ck_assert_uint_eq(probe.result.source, 0);
+        }
+        ck_assert_uint_eq(asked(1), 0);
+        end(2);
+    }
+}
+END_TEST
+
 START_TEST(a_sibling_that_does_not_have_it_is_asked_the_next_time)
 {
     static const int statuses[] = {504, 404, 503, 429};
@@ -881,6 +904,7 @@ int main(void)
     tcase_add_test(t, a_prefix_stands_before_the_repository);
     tcase_add_test(t, a_break_behind_the_head_ends_the_job);
     tcase_add_test(t, a_sibling_is_asked_first_for_what_has_a_digest);
+    tcase_add_test(t, a_sibling_is_not_asked_what_the_public_may_see);
     tcase_add_test(t, a_sibling_that_does_not_have_it_is_asked_the_next_time);
     tcase_add_test(t, a_source_in_trouble_is_left_alone_for_a_while);
     tcase_add_test(t, with_nobody_to_ask_the_job_ends_at_once_and_says_when_to_come_again);

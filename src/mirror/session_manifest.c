@@ -68,9 +68,10 @@ static int resolve(struct mirror_session *s, enum pointer_kind pointer_kind, enu
         s->resolved = true;
         return 0;
     }
-    bool hurries = known && s->class == UPSTREAM_LIVE;
+    bool has_stale = known && may_be_stale(s, 0);
+    bool hurries = has_stale && s->class == UPSTREAM_LIVE;
     int64_t until = hurries ? s->opened + REVALIDATION_PATIENCE_MS : s->deadline;
-    int r = session_ask(s, question_kind, s->reference, until < s->deadline ? until : s->deadline, !known);
+    int r = session_ask(s, question_kind, s->reference, until < s->deadline ? until : s->deadline, !has_stale);
     if (r == MIRROR_WAIT)
         return r;
     if (r == 0) {
@@ -79,7 +80,7 @@ static int resolve(struct mirror_session *s, enum pointer_kind pointer_kind, enu
         document_unref(s->document);
         s->document = d ? document_ref(d) : NULL;
         session_leave_question(s);
-    } else if (!known || !may_be_stale(s, r)) {
+    } else if (!has_stale || !may_be_stale(s, r)) {
         return r;
     } else {
         serve_stale(s);

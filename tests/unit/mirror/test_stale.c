@@ -79,7 +79,8 @@ START_TEST(a_tag_is_served_stale_for_so_long_and_no_longer)
     refuse(-EHOSTUNREACH, 0);
     check(&c, &image, MIRROR_STALE);
     world_advance(1);
-    ck_assert(ask(&c, "latest")); /* that nobody answers is known */
+    world.config.server.answer_timeout_ms = 1;
+    (void)ask(&c, "latest");
     client_expect_error(&c, 503, "UNAVAILABLE");
     client_close(&c);
     ck_assert(ask(&c, image.name)); /* by its digest it is there for ever */
@@ -93,10 +94,27 @@ START_TEST(stale_for_nothing_is_never_stale)
     world.config.tags.stale_for_ms = 0;
     warm();
     world_advance(_i ? -1 : TTL_MS); /* nor when the clock was set back */
-    ck_assert(!ask(&c, "latest"));
-    refuse(-EHOSTUNREACH, 0);
+    world.config.server.answer_timeout_ms = 1;
+    (void)ask(&c, "latest");
     client_expect_error(&c, 503, "UNAVAILABLE");
     client_close(&c);
+}
+END_TEST
+
+START_TEST(who_cannot_be_served_stale_is_held_like_one_who_asks_for_the_first_time)
+{
+    struct client c;
+    if (_i)
+        world.config.tags.stale_for_ms = 0;
+    warm();
+    world_advance(_i ? TTL_MS : STALE_FOR_MS);
+    ck_assert(!ask(&c, "latest"));
+    struct fake_job *j = expect(true, "latest");
+    ck_assert_int_eq(j->job.class, UPSTREAM_LIVE);
+    fake_done(j, -EHOSTUNREACH, 0);
+    client_go_on(&c); /* until it asks again, and not to a 503 at once */
+    give_head(&image);
+    check(&c, &image, MIRROR_MISS);
 }
 END_TEST
 
@@ -456,6 +474,7 @@ int main(void)
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, a_tag_is_served_stale_for_so_long_and_no_longer);
     tcase_add_loop_test(tests, stale_for_nothing_is_never_stale, 0, 2);
+    tcase_add_loop_test(tests, who_cannot_be_served_stale_is_held_like_one_who_asks_for_the_first_time, 0, 2);
     tcase_add_test(tests, a_clock_that_was_set_back_is_no_reason_not_to_serve);
     tcase_add_test(tests, what_is_gone_is_served_stale_where_that_is_wanted);
     tcase_add_test(tests, with_stale_while_revalidate_nobody_waits_and_one_asks);

@@ -118,7 +118,8 @@ void budget_observe(struct budget *b, const struct budget_fields *f, const char 
     }
     if (f->remaining >= 0 && b->remaining > f->remaining)
         note_drop(b, b->remaining - f->remaining, now);
-    b->unlimited = false;
+    if (b->unlimited) /* there is a limit after all; what is left of it, nobody has said yet */
+        b->unlimited = b->known = false;
     if (f->limit >= 0)
         b->limit = f->limit;
     if (f->window_ms >= 0)

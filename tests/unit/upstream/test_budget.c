@@ -161,6 +161,21 @@ START_TEST(one_image_without_limits_makes_no_account_unlimited)
 }
 END_TEST
 
+START_TEST(a_limit_that_appears_without_what_is_left_of_it_refuses_nobody)
+{
+    struct budget b = see("", "", 0);
+    struct budget_fields half;
+    budget_parse("100;w=21600", ";w=21600", &half);
+    ck_assert(half.present);
+    budget_observe(&b, &half, "", 1);
+    ck_assert(!b.unlimited);
+    ck_assert_int_eq(ask(&b, UPSTREAM_LIVE, 2), BUDGET_GO);
+    ck_assert_int_eq(ask(&b, UPSTREAM_SEEDING, 2), BUDGET_PROBE);
+    see_again(&b, "7", 3);
+    ck_assert_int_eq(ask(&b, UPSTREAM_SEEDING, 4), BUDGET_NO);
+}
+END_TEST
+
 START_TEST(whose_budget_it_is_is_kept)
 {
     struct budget b = see("100;w=21600", "5;w=21600", 0);
@@ -324,6 +339,7 @@ int main(void)
     tcase_add_test(t, what_is_under_way_is_spent);
     tcase_add_test(t, what_was_seen_long_ago_is_looked_at_again);
     tcase_add_test(t, one_image_without_limits_makes_no_account_unlimited);
+    tcase_add_test(t, a_limit_that_appears_without_what_is_left_of_it_refuses_nobody);
     tcase_add_test(t, whose_budget_it_is_is_kept);
     tcase_add_test(t, a_pull_limit_stops_pulls_until_a_head_shows_more);
     tcase_add_test(t, pull_limits_in_a_row_last_longer);

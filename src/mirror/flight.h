@@ -57,6 +57,9 @@ void flights_destroy(struct flights *fs);
 void flight_key(const struct flight_target *t, char *key);
 /* The flight, if there is one that may be joined; a reference, the caller's. */
 struct flight *flight_find(struct flights *fs, const struct flight_target *t);
+/* A flight of the digest under whatever name, perhaps a private one: for who has been shown by an upstream, under his
+ * own name, that he may have it. A reference, the caller's; NULL: there is none. */
+struct flight *flight_find_hidden(struct flights *fs, const struct digest *digest);
 /*
  * Starts the flight without anybody who reads, as long as fewer than `most` such flights are under way. Best effort:
  * what is stored, under way, or failed a moment ago is left alone.
@@ -64,8 +67,8 @@ struct flight *flight_find(struct flights *fs, const struct flight_target *t);
 void flight_prefetch(struct flights *fs, const struct flight_target *t, unsigned most);
 /*
  * Joins the flight of the digest, or starts it (*ret_mine). One reference, the caller's. -EEXIST: it has been stored in
- * the meantime. -EALREADY: it failed a moment ago, recent_get() has why. -EBUSY: its partial file is being closed, try
- * again in a moment. -ENOSPC, -EIO, -ENOMEM, -ECANCELED.
+ * the meantime. -EALREADY: it failed a moment ago, recent_get() has why. -EBUSY: its partial file is being closed, or
+ * has a flight under another name (flight_find_hidden()). -ENOSPC, -EIO, -ENOMEM, -ECANCELED.
  */
 MUST_CHECK int flight_join(struct flights *fs, const struct flight_target *t, bool *ret_mine,
                            struct flight **ret_flight);

@@ -86,6 +86,21 @@ struct flight *flight_find(struct flights *fs, const struct flight_target *t)
     return f;
 }
 
+struct flight *flight_find_hidden(struct flights *fs, const struct digest *digest)
+{
+    struct flight *f, *next, *found = NULL;
+    (void)pthread_mutex_lock(&fs->lock);
+    HASH_ITER(hh, fs->flights, f, next)
+    {
+        if (!found && digest_equal(&f->digest, digest)) {
+            found = f;
+            f->refs++;
+        }
+    }
+    (void)pthread_mutex_unlock(&fs->lock);
+    return found;
+}
+
 void flight_unref(struct flight *f)
 {
     if (!f || --f->refs > 0)

@@ -156,6 +156,31 @@ static bool lacks_room(const struct mirror_session *s, const char *key)
     return recent_get(s->mirror->recent, key, &failure) && failure.error == -ENOSPC;
 }
 
+/* Its partial file is somebody else's: of a flight that is hidden from this name, as the flights of private
+ * repositories are, or of one that ends. The hidden one may be joined by whom an upstream shows the blob under his own
+ * name. */
+static int board_hidden(struct mirror_session *s)
+{
+    struct flight *f = flight_find_hidden(s->mirror->flights, &s->digest);
+    int r = 0;
+    if (f && !s->proven)
+        r = session_ask(s, QUESTION_SIZE, s->reference, s->deadline, true);
+    if (f && r == 0) {
+        session_leave_question(s);
+        s->proven = true;
+        s->flight = f;
+        s->flight_is_mine = false;
+        session_note_outcome(s, false);
+        return 0;
+    }
+    flight_unref(f);
+    if (f)
+        return r;
+    if (clock_monotonic_ms() < s->deadline)
+        return session_hold(s, clock_monotonic_ms() + BUSY_PAUSE_MS);
+    return session_fail(s, -EBUSY, "the store cannot take the blob");
+}
+
 /* Gets on the flight of the blob. 0: s->flight. -EEXIST: it is stored by now. */
 static int board(struct mirror_session *s)
 {
@@ -178,8 +203,9 @@ static int board(struct mirror_session *s)
             return r;
         r = flight_join(s->mirror->flights, &target, &s->flight_is_mine, &s->flight);
     } while (r == -EALREADY);
-    if (r == -EBUSY && clock_monotonic_ms() < s->deadline)
-        return session_hold(s, clock_monotonic_ms() + BUSY_PAUSE_MS);
+    if (r == -EBUSY)
+        return board_hidden(s);
+    session_leave_question(s); /* whether it may be had: there is no need to know any more */
     if (r < 0 && r != -EEXIST)
         return session_fail(s, r, r == -ENOSPC ? "the store is full" : "the store cannot take the blob");
     if (r == 0)

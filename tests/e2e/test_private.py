@@ -155,6 +155,25 @@ def test_nobody_joins_a_flight_of_it_under_another_name(shared, hub, joins):
     assert hub.body_bytes(app.layer) == len(app.layer_data)
 
 
+def test_a_layer_of_two_private_images_is_fetched_once_for_both(shared, hub):
+    """Whom the registry shows it under his own name joins, and does not wait until the other has all of it."""
+    app, other = Private(hub, layer_size=4 * MIB), Private(hub, repo=OTHER)
+    hub.only_in[app.layer] = {APP, OTHER}
+    client = Client(shared(open=["company/*"], prefetch={"enabled": False}).host_port)
+    with hub.fault("stall", times=1, kind="blob", at=2 * MIB) as stall:
+        first = client.open(f"/v2/{APP}/blobs/{app.layer}")
+        stall.wait()
+        second = client.open(f"/v2/{OTHER}/blobs/{app.layer}")
+        assert second.status == 200
+        second.read(MIB)
+        assert len(second.body) >= MIB, "it flows before the first has ended"
+        stall.release()
+        for r in (first, second):
+            assert bytes(r.finish().body) == app.layer_data
+    assert hub.body_bytes(app.layer) == len(app.layer_data)
+    assert_hidden(client, [f"/v2/{repo}/blobs/{other.layer}" for repo in (APP, "library/made")])
+
+
 def test_nobody_joins_a_question_for_it_under_another_name(shared, hub):
     app = Private(hub)
     make_image(hub)

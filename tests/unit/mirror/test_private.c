@@ -584,6 +584,32 @@ START_TEST(a_private_flight_is_not_joined_under_another_name)
 }
 END_TEST
 
+/* Layers that many private images share: who comes second need not wait until the first has all of it. */
+START_TEST(but_it_is_joined_by_whom_an_upstream_shows_it_under_his_own_name)
+{
+    struct client own, friend, stranger;
+    const char *other = _i ? SISTER : PUBLIC;
+    open_to_all(true);
+    know_all();
+    ck_assert(!step(&own, MIRROR_BLOB, false, SECRET, blob.name));
+    give_blob_size(SECRET);
+    struct fake_job *j = expect(SECRET, false, UPSTREAM_BLOB, false, blob.name);
+    ck_assert(!step(&friend, MIRROR_BLOB, false, other, blob.name));
+    give_blob_size(other);
+    ck_assert(!step(&stranger, MIRROR_BLOB, false, THIRD, blob.name));
+    fake_done(expect(THIRD, false, UPSTREAM_BLOB, true, blob.name), -ENOENT, 404);
+    expect_unknown(&stranger);
+    world_settle();
+    client_await(&friend);
+    ck_assert(!client_step(&friend)); /* on the flight by now */
+    client_close(&own);               /* which goes on for it */
+    fake_give(j, "application/octet-stream", blob.bytes, blob.len);
+    client_answer(&friend);
+    client_expect_outcome(&friend, MIRROR_MISS, 1);
+    expect_blob(&friend);
+}
+END_TEST
+
 START_TEST(nor_is_its_size_told)
 {
     struct client own, stranger;
@@ -819,6 +845,7 @@ int main(void)
     tcase_add_test(tests, a_head_under_another_name_shows_no_more_than_a_get);
     tcase_add_test(tests, a_list_of_a_private_repository_is_not_found_by_its_digest);
     tcase_add_loop_test(tests, a_private_flight_is_not_joined_under_another_name, 0, 2);
+    tcase_add_loop_test(tests, but_it_is_joined_by_whom_an_upstream_shows_it_under_his_own_name, 0, 2);
     tcase_add_test(tests, nor_is_its_size_told);
     tcase_add_test(tests, a_question_of_a_private_repository_is_not_joined_under_another_name);
     tcase_add_loop_test(tests, what_a_private_flight_has_left_whole_is_not_served_under_another_name, 0,

@@ -5,6 +5,16 @@
 
 #include <errno.h>
 #include <stdio.h>
+
+/* Somebody who could be served something stale waits for news no longer than this. */
+#define REVALIDATION_PATIENCE_MS 2000
+
+int64_t session_due(const struct mirror_session *s, bool knows_something)
+{
+    int64_t soon = s->opened + REVALIDATION_PATIENCE_MS;
+    return knows_something && s->class == UPSTREAM_LIVE && soon < s->deadline ? soon : s->deadline;
+}
+
 void session_leave_question(struct mirror_session *s)
 {
     if (!s->question)

@@ -7,9 +7,6 @@
 
 #include <errno.h>
 
-/* Somebody who could be served something stale waits for news no longer than this. */
-#define REVALIDATION_PATIENCE_MS 2000
-
 /* --- pointers ----------------------------------------------------------------------------------------------- */
 
 static void serve_stale(struct mirror_session *s)
@@ -69,9 +66,7 @@ static int resolve(struct mirror_session *s, enum pointer_kind pointer_kind, enu
         return 0;
     }
     bool has_stale = known && may_be_stale(s, 0);
-    bool hurries = has_stale && s->class == UPSTREAM_LIVE;
-    int64_t until = hurries ? s->opened + REVALIDATION_PATIENCE_MS : s->deadline;
-    int r = session_ask(s, question_kind, s->reference, until < s->deadline ? until : s->deadline, !has_stale);
+    int r = session_ask(s, question_kind, s->reference, session_due(s, has_stale), !has_stale);
     if (r == MIRROR_WAIT)
         return r;
     if (r == 0) {

@@ -29,7 +29,8 @@ static int greet(struct mirror_session *s)
     if (known && age < s->guest_ttl_ms && !s->greeting)
         return 0;
     s->greeting = true;
-    int r = session_ask(s, QUESTION_LOGIN, s->reference, s->deadline, !known);
+    bool may_stay = known && age < s->guest_stale_for_ms;
+    int r = session_ask(s, QUESTION_LOGIN, s->reference, session_due(s, may_stay), !may_stay);
     if (r == MIRROR_WAIT || r == -ECANCELED)
         return r;
     if (r == 0) {
@@ -37,7 +38,7 @@ static int greet(struct mirror_session *s)
         guests_welcome(guests, &who, clock_monotonic_ms());
         return 0;
     }
-    if (known && failure_is_passing(&s->failure) && age < s->guest_stale_for_ms)
+    if (may_stay && failure_is_passing(&s->failure))
         return 0;
     if (r == -EACCES) {
         guests_forget(guests, &who);
@@ -56,7 +57,8 @@ int session_see(struct mirror_session *s)
     if (!s->greeting && may_be_private(s)) {
         enum visibility v = visibility_get(m->visibilities, s->registry, s->repository, &fresh);
         if (!fresh || s->question) {
-            int r = session_ask(s, QUESTION_PUBLIC, s->reference, s->deadline, v == VISIBILITY_UNKNOWN && !s->is_open);
+            int64_t due = session_due(s, v != VISIBILITY_UNKNOWN);
+            int r = session_ask(s, QUESTION_PUBLIC, s->reference, due, v == VISIBILITY_UNKNOWN && !s->is_open);
             if (r == MIRROR_WAIT || r == -ECANCELED)
                 return r;
             if (r == 0)

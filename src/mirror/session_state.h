@@ -84,6 +84,8 @@ struct mirror_session {
 /* The question is answered, and well: session_leave_question() when done with it. With `holds`, what failed is asked
  * for again while there is time until `until` (monotonic ms). */
 int session_ask(struct mirror_session *s, enum question_kind kind, const char *reference, int64_t until, bool holds);
+/* Until when to wait for news (monotonic ms): whoever could be served by what is known already is in a hurry. */
+int64_t session_due(const struct mirror_session *s, bool knows_something);
 int session_hold(struct mirror_session *s, int64_t when); /* suspended until then */
 /* Whether nothing under this key failed a moment ago; suspended, if it may be tried again before `until`. */
 int session_mind_recent(struct mirror_session *s, const char *key, int64_t until);

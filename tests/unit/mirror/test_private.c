@@ -383,6 +383,19 @@ START_TEST(while_a_look_fails_the_last_answer_counts)
 }
 END_TEST
 
+START_TEST(nobody_waits_for_a_look_that_nobody_answers_where_the_last_answer_counts)
+{
+    struct client c;
+    store_secrets(); /* and it is open */
+    world.config.server.answer_timeout_ms = 60 * CLOCK_MINUTE;
+    world_advance(VISIBILITY_TTL_MS);
+    ck_assert(!step(&c, MIRROR_BLOB, false, SECRET, blob.name));
+    struct fake_job *j = expect_look(SECRET);
+    expect_blob(&c);
+    fake_done(j, -ETIMEDOUT, 0);
+}
+END_TEST
+
 START_TEST(a_repository_that_becomes_public_is_shown)
 {
     struct client c;
@@ -829,6 +842,7 @@ int main(void)
     tcase_add_test(tests, everybody_waits_for_one_look_an_hour);
     tcase_add_loop_test(tests, a_look_that_fails_shows_it_to_nobody, 0, ARRAY_SIZE(failures));
     tcase_add_loop_test(tests, while_a_look_fails_the_last_answer_counts, 0, ARRAY_SIZE(failures));
+    tcase_add_test(tests, nobody_waits_for_a_look_that_nobody_answers_where_the_last_answer_counts);
     tcase_add_test(tests, a_repository_that_becomes_public_is_shown);
     tcase_add_test(tests, a_repository_that_becomes_private_is_hidden);
     tcase_add_test(tests, only_what_is_cached_is_not_looked_at);

@@ -44,7 +44,7 @@ struct flight_rules {
 struct flight_target {
     const char *registry, *repository;
     const struct digest *digest;
-    bool is_private; /* its bytes are for this repository only: such a flight is joined under its name alone */
+    bool is_private; /* its bytes are for this repository only: such a flight is found under its name alone */
     bool has_others; /* the registry has more than one source */
     struct flight_rules rules;
 };

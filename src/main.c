@@ -230,7 +230,8 @@ static const struct command commands[] = {
      "  --keep              leave the files where they are in the end\n"
      "  --remove            take them away now, and end\n"
      "\n"
-     "SIGHUP asks the mirror at once.\n",
+     "SIGHUP asks the mirror at once. Where DIR itself was removed, which matters to a container that has it\n"
+     "mounted, it ends with status 1, to be started again with what stands in its place.\n",
      nodes_command},
     {"reference", "[metrics]", "print all options of the configuration, or all metrics, as Markdown",
      "Prints what may stand in a configuration, with types, limits and defaults: docs/configuration.md.\n"

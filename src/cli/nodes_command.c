@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 struct nodes {
@@ -26,6 +27,7 @@ struct nodes {
     struct watch watch;
     bool asked, answered; /* at all; and the last time, for the log */
     unsigned foreign;     /* files that could not be written the last time; for the log */
+    bool lost;            /* the directory is not there any more, and its path leads to no other */
 };
 
 static void nodes_finish(struct nodes *n)
@@ -36,21 +38,37 @@ static void nodes_finish(struct nodes *n)
 
 /* ------------------------------------------------------------------ the files */
 
-static int open_directory(const struct nodes *n)
+/* A directory that is mounted into a container stays mounted when it is removed on the node, as older k3s do at their
+ * start: what is made in its place is seen by the next container only. */
+static bool is_removed(int directory)
 {
-    int fd = open(n->directory, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        log_event(LOG_ERROR, "nodes", LOG_S("path", n->directory), LOG_S("error", strerror(errno)));
-    return fd;
+    struct stat st;
+    return fstat(directory, &st) == 0 && st.st_nlink == 0;
 }
 
-static int remove_files(const struct nodes *n, const struct hosts_files *keep, const char *why)
+static int open_directory(struct nodes *n)
+{
+    AUTO_CLOSE int fd = open(n->directory, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+    const char *wrong = fd < 0 ? strerror(errno) : NULL;
+    if (fd >= 0 && is_removed(fd)) {
+        n->lost = true;
+        wrong = "it was removed, and one in its place is seen after a restart only";
+    }
+    if (!wrong)
+        return TAKE_FD(fd);
+    log_event(LOG_ERROR, "nodes", LOG_S("path", n->directory), LOG_S("error", wrong));
+    return -1;
+}
+
+static int remove_files(struct nodes *n, const struct hosts_files *keep, const char *why)
 {
     AUTO_CLOSE int fd = open_directory(n);
-    int removed = fd < 0 ? -errno : own_files_remove(fd, keep);
+    if (fd < 0)
+        return -EIO;
+    int removed = own_files_remove(fd, keep);
     if (removed > 0)
         log_event(LOG_INFO, "nodes", LOG_S("action", "removed"), LOG_I("files", removed), LOG_S("why", why));
-    else if (removed < 0 && fd >= 0)
+    else if (removed < 0)
         log_event(LOG_ERROR, "nodes", LOG_S("action", "remove"), LOG_S("error", strerror(-removed)));
     return removed < 0 ? removed : 0;
 }
@@ -134,6 +152,8 @@ static int run(struct nodes *n)
     watch_begin(&n->watch, n->gone_after_ms, clock_monotonic_ms());
     for (;;) {
         step(n);
+        if (n->lost)
+            return STATUS_FAILED;
         int number = sigtimedwait(&wanted, NULL, &pause);
         if (number == SIGTERM || number == SIGINT)
             break;

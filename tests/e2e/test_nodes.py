@@ -4,6 +4,7 @@ Other clients are in test_engines.py."""
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -29,10 +30,11 @@ class Nodes:
     """An `entrepot nodes` process that looks often."""
 
     def __init__(self, mirror, directory, registry, *args):
+        # "." is what a mount is to a container: the directory itself, wherever its name leads later
         self.proc = subprocess.Popen(
-            [binary(), "nodes", "--for", "containerd", "--mirror", mirror, "--registry", registry, "--write", directory,
+            [binary(), "nodes", "--for", "containerd", "--mirror", mirror, "--registry", registry, "--write", ".",
              "--every", "50ms", "--timeout", "1s", "--gone-after", "2s", *args],
-            stderr=subprocess.PIPE, text=True, env={**os.environ, **SANITIZER_ENV})
+            cwd=directory, stderr=subprocess.PIPE, text=True, env={**os.environ, **SANITIZER_ENV})
         self.file = directory / registry / "hosts.toml"
         self.lines = []
         self.reader = threading.Thread(target=self._read, daemon=True)
@@ -297,6 +299,22 @@ def test_what_was_removed_or_changed_meanwhile_is_put_right(nodes, mirror, certs
     n.file.write_text(good + "# and more\n")
     n.wait_said(count=3, action="written")
     assert n.file.read_text() == good
+
+
+def test_it_ends_where_its_directory_was_made_anew(mirror, certs):
+    """k3s did so at each start of its own. The kubelet starts the container again, with the new one."""
+    n = Nodes(f"http://{mirror.address}", certs, "docker.io")
+    try:
+        n.wait_said(action="written")
+        n.proc.send_signal(signal.SIGSTOP)
+        shutil.rmtree(certs)
+        certs.mkdir()
+        n.proc.send_signal(signal.SIGCONT)
+        assert n.proc.wait(30) == 1
+    finally:
+        n.stop()
+    assert [ln for ln in n.said(level="error") if "was removed" in ln.get("error")], n.lines
+    assert not list(certs.iterdir())
 
 
 def test_a_service_of_kubernetes_is_found_in_the_environment(mirror, certs):

@@ -153,6 +153,15 @@ def test_rules_and_dashboard_are_those_that_are_tested_by_themselves(render):
     assert dashboard["metadata"]["labels"]["grafana_dashboard"] == "1"
 
 
+def test_that_it_is_down_is_seen_whatever_it_is_called(render):
+    def down(values):
+        o = render({"metrics": {"prometheusRule": {"enabled": True}, **values.pop("metrics", {})}, **values})
+        return next(r["expr"] for g in o.one("PrometheusRule")["spec"]["groups"] for r in g["rules"] if r.get("alert") == "EntrepotDown")
+    monitor = {"serviceMonitor": {"enabled": True}}
+    assert down({"fullnameOverride": "mirror", "metrics": monitor}).count('up{job="mirror-replicas", namespace="ns"}') == 2
+    assert down({}).count('up{job=~".*entrepot.*"}') == 2
+
+
 # --- what is wrong is said ------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("values, says", [

@@ -277,6 +277,7 @@ def test_each_replica_has_the_others_as_siblings_and_not_itself(render):
             others = {n for n in o.configs() if n != me}
             assert {s["url"] for s in siblings} == {f"http://{n}.{service}.ns.svc.cluster.local:5000" for n in others}
             assert all(s["allow_private"] for s in siblings)
+            assert {s["no_proxy"] for s in siblings} == {"*"}, "a registry's proxy would be theirs, too"
             assert len(registry["sources"]) == len(siblings) + 1, "and the registry itself"
 
 
@@ -302,6 +303,15 @@ def test_pods_have_time_for_the_drain(render):
     config, = o.configs().values()
     assert yaml.safe_load(config)["server"]["drain_timeout"] == "100s"
     assert o.one("StatefulSet")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] > 100
+
+
+@pytest.mark.parametrize("version", KUBERNETES)
+def test_a_pod_that_is_stopped_answers_until_nobody_is_led_to_it(render, version):
+    """Which takes a moment from when it is to end. Kubernetes before 1.30 has no such sleep, and the image no shell."""
+    pod = render({"drainSeconds": 100}, version).one("StatefulSet")["spec"]["template"]["spec"]
+    sleep = pod["containers"][0].get("lifecycle", {}).get("preStop", {}).get("sleep", {}).get("seconds", 0)
+    assert (sleep > 0) == (version != "1.25.0")
+    assert pod["terminationGracePeriodSeconds"] >= 100 + sleep + 20
 
 
 def test_a_changed_configuration_rolls_the_pods(render):
@@ -371,7 +381,7 @@ def test_each_mount_has_its_volume_and_each_volume_its_mount(objects):
 
 # --- what pods may --------------------------------------------------------------------------------------------------
 
-NODES_BREAK = {"host namespaces", "hostPath", "volume types", "runs as root", "may run as root"}
+NODES_BREAK = {"host namespaces", "SELinux", "hostPath", "volume types", "runs as root", "may run as root"}
 
 
 def test_every_pod_is_restricted_but_what_touches_the_node(objects):
@@ -476,6 +486,13 @@ def test_all_is_denied_but_what_is_needed(render):
     jobs = render(EVERYTHING).one("NetworkPolicy", "r-entrepot-jobs")["spec"]
     assert jobs["policyTypes"] == ["Ingress", "Egress"] and "ingress" not in jobs
     assert jobs["egress"][1]["to"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "mirror"
+
+
+def test_a_list_of_nobody_allows_nobody(render):
+    """In a NetworkPolicy an empty list stands for everybody."""
+    policy = render({"networkPolicy": {"metrics": [], "upstreamPorts": []}}).one("NetworkPolicy", "r-entrepot")["spec"]
+    assert [p["port"] for r in policy["ingress"] for p in r["ports"]] == ["http"]
+    assert {p["port"] for r in policy["egress"] for p in r["ports"]} == {53}
 
 
 def test_https_is_insisted_on_where_the_ingress_has_a_certificate(render):

@@ -126,7 +126,8 @@ limits: {memory: 256Mi}
 {{- range $i := until (int $.Values.replicas) -}}
 {{- if ne $i $me -}}
 {{- $host := include "entrepot.replicaHost" (list $ $i) -}}
-{{- $sibling := dict "name" (printf "replica-%d" $i) "sibling" true "allow_private" true -}}
+{{- /* in the cluster: never by the proxy of the registry, which it would have by default */ -}}
+{{- $sibling := dict "name" (printf "replica-%d" $i) "sibling" true "allow_private" true "no_proxy" "*" -}}
 {{- if $.Values.http.enabled -}}
 {{- $_ := set $sibling "url" (printf "http://%s:5000" $host) -}}
 {{- else -}}

@@ -625,6 +625,10 @@ def test_jobs_speak_to_each_replica(render):
     ({"nodes": {"enabled": True, "client": "crio"}}, ["Each node's crio is told of it in /etc/containers", "logs daemonset/r-entrepot-nodes"]),
     ({"ingress": {"enabled": True, "host": "mirror.example", "tlsSecretName": "front"}}, ["https://mirror.example"]),
     ({"service": {"type": "LoadBalancer"}}, ["reachable from outside"]),
+    ({"replicas": 2, "config": {"server": {"auth": {"htpasswd": "/users"}}}}, ["each fetches all for itself"]),
+    ({"replicas": 2, "config": {"server": {"auth": {"rules": [{"users": "jo"}]}}}}, ["each fetches all for itself"]),
+    ({"replicas": 2, "config": {"server": {"auth": {"rules": [{"anonymous": True}, {"users": "jo", "may": "admin"}]}}}}, []),
+    ({"replicas": 2, "config": {"server": {"auth": {"rules": [{"anonymous": True, "may": ["pull"]}]}}}}, []),
     ({"image": {"repository": "registry.example/entrepot"}, "registries": {"docker.io": False}}, ["mirrors gcr.io ghcr.io"]),
 ])
 def test_the_notes_say_where_it_is_and_what_is_left_to_do(tmp_path, values, says):
@@ -637,6 +641,7 @@ def test_the_notes_say_where_it_is_and_what_is_left_to_do(tmp_path, values, says
     assert r.returncode == 0, r.stderr
     notes = yaml.safe_load(r.stdout)["data"]["notes"]
     assert all(s in notes for s in says), notes
+    assert ("for itself" in notes) == any("for itself" in s for s in says)
     assert ("set image.repository" in notes) == ("image" not in values)
 
 

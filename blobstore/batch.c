@@ -35,6 +35,7 @@ struct blobstore_batch {
     struct buf ops;
     bool published; /* something was put in its place */
     bool removes;
+    bool adds;                            /* or changes something: it is more than removals */
     bool fans[DIGEST_SHA512][PLACE_FANS]; /* directories that are not durable yet, by algorithm - 1 */
 };
 
@@ -58,6 +59,7 @@ int blobstore_batch_begin(struct blobstore *store, struct blobstore_batch **ret_
 static int add_op(struct blobstore_batch *b, const struct op *op, const void *key, const void *value)
 {
     int r = buf_reserve(&b->ops, sizeof(*op) + op->key_len + op->value_len);
+    b->adds |= op->kind != OP_REMOVE && op->kind != OP_DELETE;
     if (r == 0)
         r = buf_add(&b->ops, op, sizeof(*op));
     if (r == 0)
@@ -253,67 +255,91 @@ static bool next_op(const struct buf *ops, size_t *at, struct op *ret_op, const 
     return true;
 }
 
-static void apply(struct index_txn *t, const struct buf *ops)
+static void apply_op(struct index_txn *t, const struct op *op, const char *key)
 {
-    struct op op;
-    const char *key;
-    for (size_t at = 0; next_op(ops, &at, &op, &key);) {
-        const char *value = key + op.key_len;
-        struct publish publish;
-        struct verified verified;
-        struct dates dates;
-        struct digest digest;
-        switch (op.kind) {
-        case OP_PUBLISH:
-            memcpy(&publish, value, sizeof(publish));
-            catalog_put(t, &publish.digest, &publish.record);
-            break;
-        case OP_VERIFIED:
-            memcpy(&verified, value, sizeof(verified));
-            apply_verified(t, &verified);
-            break;
-        case OP_DATE:
-            memcpy(&dates, value, sizeof(dates));
-            apply_dates(t, &dates);
-            break;
-        case OP_REMOVE:
-            memcpy(&digest, value, sizeof(digest));
-            catalog_delete(t, &digest);
-            break;
-        case OP_PUT:
-            index_put(t, index_record_table(op.table), key, op.key_len, value, op.value_len);
-            break;
-        case OP_DELETE:
-            index_delete(t, index_record_table(op.table), key, op.key_len);
-            break;
-        }
+    const char *value = key + op->key_len;
+    struct publish publish;
+    struct verified verified;
+    struct dates dates;
+    struct digest digest;
+    switch (op->kind) {
+    case OP_PUBLISH:
+        memcpy(&publish, value, sizeof(publish));
+        catalog_put(t, &publish.digest, &publish.record);
+        break;
+    case OP_VERIFIED:
+        memcpy(&verified, value, sizeof(verified));
+        apply_verified(t, &verified);
+        break;
+    case OP_DATE:
+        memcpy(&dates, value, sizeof(dates));
+        apply_dates(t, &dates);
+        break;
+    case OP_REMOVE:
+        memcpy(&digest, value, sizeof(digest));
+        catalog_delete(t, &digest);
+        break;
+    case OP_PUT:
+        index_put(t, index_record_table(op->table), key, op->key_len, value, op->value_len);
+        break;
+    case OP_DELETE:
+        index_delete(t, index_record_table(op->table), key, op->key_len);
+        break;
     }
 }
 
 static int commit_ops(struct blobstore_batch *b)
 {
     AUTO_INDEX_TXN struct index_txn t = {0};
+    struct op op;
+    const char *key;
     int r = index_begin_write(b->store->index, &t);
     if (r < 0)
         return r;
-    apply(&t, &b->ops);
+    for (size_t at = 0; next_op(&b->ops, &at, &op, &key);)
+        apply_op(&t, &op, key);
     return index_commit(&t);
 }
 
-/* Under `names`: the records are gone, now the files. */
+/* Under `names`: the record is gone, now the file. */
+static void unlink_locked(struct blobstore_batch *b, const struct op *op, const char *key)
+{
+    struct digest digest;
+    if (op->kind != OP_REMOVE)
+        return;
+    memcpy(&digest, key + op->key_len, sizeof(digest));
+    int r = place_remove_blob(&b->store->place, &digest);
+    if (r < 0 && r != -ENOENT)
+        atomic_store(&b->store->untidy, true); /* it is not stored any more, but its bytes still take room */
+}
+
 static void unlink_removed_locked(struct blobstore_batch *b)
 {
     struct op op;
     const char *key;
+    for (size_t at = 0; next_op(&b->ops, &at, &op, &key);)
+        unlink_locked(b, &op, key);
+}
+
+/* Under `names`. A commit copies each page of the index that it changes, and many removals change many: a disk that is
+ * full to the last block has no room for that, and could never be cleared. One removal changes a few pages, for which
+ * those do that earlier commits have let go of; and its file makes room for the next. */
+static int remove_singly_locked(struct blobstore_batch *b)
+{
+    struct op op;
+    const char *key;
     for (size_t at = 0; next_op(&b->ops, &at, &op, &key);) {
-        struct digest digest;
-        if (op.kind != OP_REMOVE)
-            continue;
-        memcpy(&digest, key + op.key_len, sizeof(digest));
-        int r = place_remove_blob(&b->store->place, &digest);
-        if (r < 0 && r != -ENOENT)
-            atomic_store(&b->store->untidy, true); /* it is not stored any more, but its bytes still take room */
+        AUTO_INDEX_TXN struct index_txn t = {0};
+        int r = index_begin_write(b->store->index, &t);
+        if (r == 0) {
+            apply_op(&t, &op, key);
+            r = index_commit(&t);
+        }
+        if (r < 0)
+            return r;
+        unlink_locked(b, &op, key);
     }
+    return 0;
 }
 
 static void note_published(struct blobstore_batch *b)
@@ -343,8 +369,31 @@ static int commit(struct blobstore_batch *b)
     r = commit_ops(b);
     if (r == 0)
         unlink_removed_locked(b);
+    else if (r == -ENOSPC && !b->adds)
+        r = remove_singly_locked(b);
     (void)pthread_mutex_unlock(&b->store->names);
     return r;
+}
+
+/* Files that have got no record would take room that nobody knows of, until the next start. */
+static void take_back(struct blobstore_batch *b)
+{
+    struct blobstore *store = b->store;
+    struct op op;
+    const char *key;
+    for (size_t at = 0; next_op(&b->ops, &at, &op, &key);) {
+        struct publish publish;
+        struct blob_record record;
+        int64_t used_at;
+        if (op.kind != OP_PUBLISH)
+            continue;
+        memcpy(&publish, key + op.key_len, sizeof(publish));
+        (void)pthread_mutex_lock(&store->names);
+        if (store_find(store, &publish.digest, &record, &used_at) != -ENOENT ||
+            place_remove_form(&store->place, &publish.digest, BLOB_PLAIN) < 0)
+            atomic_store(&store->untidy, true);
+        (void)pthread_mutex_unlock(&store->names);
+    }
 }
 
 int blobstore_batch_commit(struct blobstore_batch *b)
@@ -353,7 +402,7 @@ int blobstore_batch_commit(struct blobstore_batch *b)
     if (r == 0)
         note_published(b);
     else if (b->published)
-        atomic_store(&b->store->untidy, true);
+        take_back(b);
     destroy(b);
     return r;
 }

@@ -277,7 +277,9 @@ void blobstore_batch_verified(struct blobstore_batch *b, const struct digest *di
 /* The blob, which is stored or published by this batch, was stored and used then (wall clock, ms): in another store, of
  * which this one is a restored copy. */
 void blobstore_batch_date(struct blobstore_batch *b, const struct digest *digest, int64_t stored_at, int64_t used_at);
-/* Waits for the disk; frees the batch whatever it returns. */
+/* Waits for the disk; frees the batch whatever it returns. On a full disk a batch that does nothing but remove and
+ * delete is done one by one, in order: where that ends in -ENOSPC the first of it may be done. What was published in a
+ * batch that fails is unlinked. */
 MUST_CHECK int blobstore_batch_commit(struct blobstore_batch *b);
 /* Frees the batch; what was published in it stays as a file without a record, found by the next start. Accepts NULL. */
 void blobstore_batch_abort(struct blobstore_batch *b);

@@ -536,13 +536,58 @@ START_TEST(a_blob_that_cannot_be_unlinked_is_gone_all_the_same_and_found_by_the_
 }
 END_TEST
 
+START_TEST(what_a_failed_commit_had_published_takes_no_room)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_report report;
+    struct blobstore_totals totals;
+    struct blobstore_batch *b;
+    struct digest digest = helper_digest(0);
+    struct blobstore_writer *w = helper_writer(store, 0);
+    ck_ok(blobstore_batch_begin(store, &b));
+    ck_ok(blobstore_batch_publish(b, w));
+    arm_only("fdatasync", ENOSPC); /* the index's: the blob is durable */
+    ck_assert_int_eq(blobstore_batch_commit(b), -ENOSPC);
+    ck_assert(disarm());
+    blobstore_writer_close(w, BLOBSTORE_KEEP);
+    ck_assert(!helper_exists(helper_blob_path(&digest)));
+    ck_assert_uint_eq(helper_count(helper_path("partial")), 0);
+    ck_ok(blobstore_totals(store, &totals));
+    ck_assert_uint_eq(totals.blobs, 0);
+    (void)helper_store(store, 0);
+    blobstore_close(store);
+    store = helper_open(&report);
+    ck_assert(report.clean);
+    ck_assert_uint_eq(report.adopted, 0);
+    ck_assert(helper_has(store, 0));
+    blobstore_close(store);
+}
+END_TEST
+
 /* ------------------------------------------------------------------ a disk that is really full */
+
+/* A file system of its own in the place of the root; false: it takes root. */
+static bool mount_small(const char *options)
+{
+    ck_ok(mkdir(helper_root(), 0700));
+    return mount("tmpfs", helper_root(), "tmpfs", 0, options) == 0;
+}
+
+/* To the last byte. */
+static void fill_disk(const char *path)
+{
+    AUTO_FREE char *block = calloc(1, 64 << 10);
+    AUTO_CLOSE int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    ck_assert(block && fd >= 0);
+    for (size_t len = 64 << 10; len > 0; len /= 2)
+        while (write(fd, block, len) > 0)
+            ;
+}
 
 START_TEST(a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some)
 {
-    ck_ok(mkdir(helper_root(), 0700));
-    if (mount("tmpfs", helper_root(), "tmpfs", 0, "size=2m") < 0)
-        return; /* takes root; the calls that fail above show the same */
+    if (!mount_small("size=2m"))
+        return; /* the calls that fail above show the same */
     struct blobstore_options options = {.root = helper_root(), .map_size = 16 << 20};
     struct blobstore_report report;
     struct blobstore *store;
@@ -598,6 +643,39 @@ START_TEST(a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some)
 }
 END_TEST
 
+/* Each removal is of another page of the index, which a commit copies. */
+#define SPREAD 4000
+#define REMOVED 100
+
+START_TEST(a_disk_without_a_free_block_can_be_cleared)
+{
+    if (!mount_small("size=24m"))
+        return;
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_totals totals;
+    struct blobstore_batch *b;
+    for (unsigned i = 0; i < SPREAD; i++)
+        (void)helper_store(store, i);
+    fill_disk(helper_path("other"));
+    ck_ok(blobstore_batch_begin(store, &b));
+    for (unsigned i = 0; i < REMOVED; i++) {
+        struct digest digest = helper_digest(i);
+        blobstore_batch_remove(b, &digest);
+    }
+    ck_ok(blobstore_batch_commit(b));
+    ck_ok(blobstore_totals(store, &totals));
+    ck_assert_uint_eq(totals.blobs, SPREAD - REMOVED);
+    for (unsigned i = 0; i < REMOVED; i++) {
+        struct digest digest = helper_digest(i);
+        ck_assert(!helper_has(store, i));
+        ck_assert(!helper_exists(helper_blob_path(&digest)));
+    }
+    ck_assert(helper_has(store, REMOVED));
+    blobstore_close(store);
+    ck_ok(umount(helper_root()));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("faults");
@@ -621,6 +699,8 @@ int main(void)
                         ARRAY_SIZE(no_such_rename));
     tcase_add_test(tc, a_file_system_that_cannot_reserve_is_as_good);
     tcase_add_test(tc, a_blob_that_cannot_be_unlinked_is_gone_all_the_same_and_found_by_the_next_start);
+    tcase_add_test(tc, what_a_failed_commit_had_published_takes_no_room);
     tcase_add_test(tc, a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some);
+    tcase_add_test(tc, a_disk_without_a_free_block_can_be_cleared);
     return helper_run(suite);
 }

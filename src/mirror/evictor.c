@@ -32,6 +32,8 @@
 #define LONG_REST_MS (10 * CLOCK_SECOND)
 /* Access times are as coarse as this (docs/store-format.md): less is no difference. */
 #define MUCH_LATER_MS (60 * CLOCK_MINUTE)
+/* A clock that is set back by less has caught up with itself soon. */
+#define TO_COME_MS (24 * 60 * CLOCK_MINUTE)
 
 enum state { RESTING, CLEARING, LOOKING, REMOVING, SWEEPING };
 
@@ -176,6 +178,15 @@ static int measure(struct evictor *e, uint64_t *ret_goal)
     return 0;
 }
 
+/* --- ages ---------------------------------------------------------------------------------------------------- */
+
+/* When the blob was used last. A clock that was wrong for a while has left times that are still to come: they say
+ * nothing, but in which order; were they believed, all that is used today would go before what is used no more. */
+static int64_t last_use(const struct blobstore_info *info, int64_t now)
+{
+    return info->used_at - now > TO_COME_MS ? info->used_at - now - INT64_MAX / 2 : info->used_at;
+}
+
 /* --- looking ------------------------------------------------------------------------------------------------ */
 
 static int begin_look(struct evictor *e)
@@ -198,13 +209,15 @@ static int look(struct evictor *e)
 {
     struct blobstore_info page[LOOK_PAGE];
     size_t count;
+    int64_t now = clock_real_ms();
     int r = blobstore_list(e->store, e->last.algorithm ? &e->last : NULL, page, LOOK_PAGE, &count);
     for (size_t i = 0; r == 0 && i < count; i++) {
-        if (!eldest_wants(&e->eldest, page[i].used_at) || must_stay(e, &page[i].digest))
+        int64_t used_at = last_use(&page[i], now);
+        if (!eldest_wants(&e->eldest, used_at) || must_stay(e, &page[i].digest))
             continue;
         r = image_is_needed(e->store, &page[i].digest, NULL);
         if (r == 0)
-            eldest_offer(&e->eldest, &page[i].digest, page[i].used_at);
+            eldest_offer(&e->eldest, &page[i].digest, used_at);
         r = r < 0 ? r : 0;
     }
     if (r < 0)
@@ -222,22 +235,25 @@ static int look(struct evictor *e)
 
 struct root {
     const struct evictor *evictor;
-    int64_t used_at;
+    int64_t used_at, now;
 };
 
 static bool keep(void *arg, const struct blobstore_info *info, bool is_manifest)
 {
     const struct root *root = arg;
-    return must_stay(root->evictor, &info->digest) || (is_manifest && info->used_at - root->used_at >= MUCH_LATER_MS);
+    return must_stay(root->evictor, &info->digest) ||
+           (is_manifest && last_use(info, root->now) - root->used_at >= MUCH_LATER_MS);
 }
 
-static int commit(struct evictor *e, const struct digest_set *parts)
+/* The root first: on a full disk they go one by one. */
+static int commit(struct evictor *e, const struct digest *root, const struct digest_set *parts)
 {
     struct blobstore_batch *batch;
     const struct digest *digest;
     int r = blobstore_batch_begin(e->store, &batch);
     if (r < 0)
         return r;
+    blobstore_batch_remove(batch, root);
     for (size_t at = 0; (digest = digest_set_next(parts, &at));)
         blobstore_batch_remove(batch, digest);
     return blobstore_batch_commit(batch);
@@ -256,18 +272,21 @@ static int remove_parts(struct evictor *e, const struct elder *root, const struc
         sizes[n] = blobstore_stat(e->store, digest, &info) == 0 ? info.file_size : 0;
         bytes += sizes[n];
     }
-    int r = commit(e, parts);
-    if (r < 0)
-        return r;
+    int r = commit(e, &root->digest, parts);
     n = 0;
     for (size_t at = 0; (digest = digest_set_next(parts, &at)); n++) {
+        struct blobstore_info info;
+        if (r < 0 && blobstore_stat(e->store, digest, &info) != -ENOENT)
+            continue;
         library_forget(e->library, digest);
         uses_note_removed(e->uses, digest, sizes[n]);
     }
+    if (r < 0)
+        return r;
     char text[DIGEST_TEXT_MAX];
     log_event(LOG_DEBUG, "evicted_image", LOG_S("digest", digest_format(&root->digest, text)),
               LOG_U("blobs", parts->count), LOG_U("bytes", bytes),
-              LOG_I("idle_s", (clock_real_ms() - root->used_at) / CLOCK_SECOND));
+              LOG_I("idle_s", root->used_at < 0 ? 0 : (clock_real_ms() - root->used_at) / CLOCK_SECOND));
     metrics_add(METRIC_EVICTED_IMAGES, 1, NO_LABELS);
     metrics_add(METRIC_EVICTED_BYTES, (int64_t)bytes, NO_LABELS);
     e->images++;
@@ -283,13 +302,14 @@ static int remove_next(struct evictor *e)
     AUTO_DIGEST_SET struct digest_set parts = {0};
     const struct elder *elder = &e->eldest.heap[e->next++];
     struct blobstore_info info;
-    if (blobstore_stat(e->store, &elder->digest, &info) < 0 || info.used_at > elder->used_at ||
+    int64_t now = clock_real_ms();
+    if (blobstore_stat(e->store, &elder->digest, &info) < 0 || last_use(&info, now) > elder->used_at ||
         must_stay(e, &elder->digest))
         return 0;
     int r = image_is_needed(e->store, &elder->digest, NULL);
     if (r != 0)
         return r < 0 ? r : 0;
-    struct root root = {.evictor = e, .used_at = elder->used_at};
+    struct root root = {.evictor = e, .used_at = elder->used_at, .now = now};
     r = image_collect(e->store, &elder->digest, keep, &root, &parts);
     return r == 0 ? remove_parts(e, elder, &parts) : r;
 }

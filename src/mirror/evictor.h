@@ -5,8 +5,9 @@
  *
  * Leftovers of broken flights go first (mirror/leftovers.h), and when they are old. Then what goes next is the root, or
  * the blob that no stored manifest names, whose last use is the longest ago. Every hit of a tag is a use of its root;
- * blobs that a stored manifest names do not age. A manifest that was used much later than the index that names it stays
- * when that goes, with what it names. Neither what a client is reading goes, nor what is pinned (mirror/pins.h).
+ * blobs that a stored manifest names do not age, and a use that is still to come, by a clock that was wrong then, is
+ * longer ago than any other. A manifest that was used much later than the index that names it stays when that goes,
+ * with what it names. Neither what a client is reading goes, nor what is pinned (mirror/pins.h).
  */
 #pragma once
 

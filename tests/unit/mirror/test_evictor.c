@@ -160,6 +160,23 @@ START_TEST(above_them_the_least_recently_used_go_until_the_low_watermark_is_reac
 }
 END_TEST
 
+START_TEST(what_was_used_by_a_clock_that_was_ahead_goes_before_what_is_used_now)
+{
+    world_advance(1000 * HOUR);
+    const struct digest a = put_blob(1), b = put_blob(2), c = put_blob(3);
+    world_advance(-1000 * HOUR);
+    const struct digest now = put_blob(4);
+    blobstore_touch(world.store, &b);
+    run_for(LAYER);
+    ck_assert_uint_eq(is_stored(&a) + is_stored(&c), 1);
+    run_for(LAYER);
+    ck_assert(!is_stored(&a) && !is_stored(&c));
+    ck_assert(is_stored(&b) && is_stored(&now));
+    run_for(2 * LAYER);
+    ck_assert(!is_stored(&b) && !is_stored(&now));
+}
+END_TEST
+
 START_TEST(a_floor_of_free_space_is_kept_by_what_is_stored)
 {
     const struct digest d = put_blob(1);
@@ -539,6 +556,7 @@ int main(void)
     tcase_set_timeout(tests, 120);
     tcase_add_test(tests, within_the_bounds_nothing_goes);
     tcase_add_test(tests, above_them_the_least_recently_used_go_until_the_low_watermark_is_reached);
+    tcase_add_test(tests, what_was_used_by_a_clock_that_was_ahead_goes_before_what_is_used_now);
     tcase_add_test(tests, a_floor_of_free_space_is_kept_by_what_is_stored);
     tcase_add_test(tests, while_it_is_held_the_store_may_be_larger_than_its_bound);
     tcase_add_test(tests, a_run_that_is_under_way_ends_where_it_is_held);

@@ -26,6 +26,7 @@
 #define POOL_SLOTS 32
 #define CACHE_LINE 64
 #define DATA "data.mdb"
+#define LOCK "lock.mdb"
 #define DAMAGED "damaged"
 
 static const char *const table_names[] = {
@@ -177,6 +178,21 @@ static int fill_up(struct index *x)
     return ftruncate(fd, need) < 0 ? -errno : 0;
 }
 
+/* LMDB writes to its lock file through a map. Where that meets a hole and the disk is full the process is killed, so
+ * the file gets its room before; beyond its end, for LMDB goes by its length. Where it cannot have all of it, the first
+ * page will do for as many readers as there are as a rule. */
+static int reserve_lock(const struct index *x, unsigned max_readers)
+{
+    AUTO_CLOSE int fd = openat(x->directory, LOCK, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0)
+        return 0; /* what that means LMDB will say */
+    const off_t page = sysconf(_SC_PAGESIZE);
+    if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, page + (off_t)max_readers * CACHE_LINE) == 0)
+        return 0;
+    bool is_full = errno == ENOSPC || errno == EDQUOT; /* else the file system cannot tell */
+    return is_full && fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, page) < 0 ? -ENOSPC : 0;
+}
+
 static int open_environment(struct index *x, const char *root, int root_fd, size_t map_size, unsigned max_readers,
                             char *why)
 {
@@ -199,6 +215,9 @@ static int open_environment(struct index *x, const char *root, int root_fd, size
     if (x->is_new && unlinkat(x->directory, DATA, 0) < 0 && errno != ENOENT)
         return -errno;
 
+    int r = reserve_lock(x, max_readers);
+    if (r < 0)
+        return r;
     int rc = mdb_env_create(&x->env);
     if (rc == 0)
         rc = mdb_env_set_userctx(x->env, x);

@@ -676,6 +676,48 @@ START_TEST(a_disk_without_a_free_block_can_be_cleared)
 }
 END_TEST
 
+/* More than there is room for in the first page of LMDB's lock file. */
+#define READERS 300
+
+START_TEST(a_full_disk_kills_nobody_who_begins_to_read)
+{
+    if (!mount_small("size=2m"))
+        return;
+    struct blobstore *store = helper_open(NULL);
+    static struct index_txn txns[READERS];
+    (void)helper_store(store, 0);
+    fill_disk(helper_path("other"));
+    for (unsigned i = 0; i < READERS; i++)
+        ck_ok(index_begin_read(store->index, &txns[i]));
+    for (unsigned i = 0; i < READERS; i++)
+        index_end(&txns[i]);
+    blobstore_close(store);
+    ck_ok(umount(helper_root()));
+}
+END_TEST
+
+START_TEST(a_start_that_finds_no_room_for_an_index_says_so)
+{
+    if (!mount_small("size=2m"))
+        return;
+    struct blobstore_options options = {.root = helper_root()};
+    struct blobstore_report report;
+    struct blobstore *store = helper_open(NULL);
+    (void)helper_store(store, 0);
+    blobstore_close(store);
+    ck_ok(unlink(helper_path("index/data.mdb")));
+    ck_ok(unlink(helper_path("index/lock.mdb")));
+    fill_disk(helper_path("other"));
+    ck_assert_int_eq(blobstore_open(&options, &store, &report), -ENOSPC);
+    ck_ok(unlink(helper_path("other")));
+    ck_ok(blobstore_open(&options, &store, &report));
+    ck_assert(report.rebuilt);
+    ck_assert(helper_has(store, 0));
+    blobstore_close(store);
+    ck_ok(umount(helper_root()));
+}
+END_TEST
+
 int main(void)
 {
     Suite *suite = suite_create("faults");
@@ -702,5 +744,7 @@ int main(void)
     tcase_add_test(tc, what_a_failed_commit_had_published_takes_no_room);
     tcase_add_test(tc, a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some);
     tcase_add_test(tc, a_disk_without_a_free_block_can_be_cleared);
+    tcase_add_test(tc, a_full_disk_kills_nobody_who_begins_to_read);
+    tcase_add_test(tc, a_start_that_finds_no_room_for_an_index_says_so);
     return helper_run(suite);
 }

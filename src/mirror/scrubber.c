@@ -79,21 +79,22 @@ static int load_position(struct scrubber *s)
     return r;
 }
 
-/* version u8, digest; the version alone: at the start of a round */
+/* version u8, digest; the version alone: at the start of a round. Where it fails, what was verified is due again. */
 static int write_down(struct scrubber *s, const struct job_report *report)
 {
     uint8_t value[1 + DIGEST_KEY_MAX] = {RECORD_VERSION};
+    size_t count = s->verified_count;
     struct blobstore_batch *batch;
+    s->verified_count = 0;
     int r = blobstore_batch_begin(s->store, &batch);
     if (r < 0)
         return r;
     size_t len = 1 + (s->last.algorithm ? digest_key_encode(&s->last, value + 1) : 0);
-    for (size_t i = 0; i < s->verified_count; i++)
+    for (size_t i = 0; i < count; i++)
         blobstore_batch_verified(batch, &s->verified[i].digest, s->verified[i].when);
     blobstore_batch_put(batch, BLOBSTORE_JOBS, RECORD_KEY, strlen(RECORD_KEY), value, len);
     if (report)
         job_report_put(batch, JOB_SCRUB, report);
-    s->verified_count = 0;
     s->written_at = clock_monotonic_ms();
     return blobstore_batch_commit(batch);
 }

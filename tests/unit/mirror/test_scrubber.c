@@ -136,6 +136,28 @@ START_TEST(it_goes_on_after_a_restart_where_it_had_come_to)
 }
 END_TEST
 
+START_TEST(what_cannot_be_written_down_is_read_again)
+{
+    enum { BLOBS = 80 }; /* more than are written down together */
+    struct digest d[BLOBS];
+    struct blobstore_batch *busy;
+    for (unsigned i = 0; i < BLOBS; i++)
+        d[i] = put_blob(i, 1 + i);
+    world_advance(7 * DAY);
+    world_settle();
+    ck_ok(blobstore_batch_begin(world.store, &busy)); /* there is one at a time */
+    for (unsigned i = 0; i < 4 * BLOBS; i++) {
+        scrubber_configure(scrubber, &world.config); /* it does not rest for what has failed */
+        ck_assert_int_ge(scrubber_step(scrubber), 0);
+    }
+    blobstore_batch_abort(busy);
+    run();
+    run();
+    for (unsigned i = 0; i < BLOBS; i++)
+        ck_assert_int_eq(verified_at(&d[i]), clock_real_ms());
+}
+END_TEST
+
 START_TEST(it_rests_for_what_it_has_read)
 {
     (void)put_blob(1, 2 * MIB);
@@ -264,6 +286,7 @@ int main(void)
     tcase_add_test(tests, what_is_due_is_read_and_what_is_not_is_left);
     tcase_add_test(tests, what_is_damaged_is_set_aside_and_the_rest_goes_on);
     tcase_add_test(tests, it_goes_on_after_a_restart_where_it_had_come_to);
+    tcase_add_test(tests, what_cannot_be_written_down_is_read_again);
     tcase_add_test(tests, it_rests_for_what_it_has_read);
     tcase_add_test(tests, an_interval_of_0_is_never);
     tcase_add_test(tests, what_goes_while_it_is_read_is_no_damage);

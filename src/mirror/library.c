@@ -15,6 +15,10 @@
 
 #define RECORD_VERSION 1
 
+/* With more children a document has a commit for itself: 64 of those that name as much as a manifest can are more than
+ * goes into a batch, which would fail for everything in it. */
+#define CHILDREN_TOGETHER 1000
+
 /* Sizes that are too fresh to be in the index, or are known of blobs without a manifest; one place a hash. */
 #define HINTS 4096 /* a power of two */
 
@@ -270,6 +274,7 @@ static void keep(struct library *l, struct document *d, const struct manifest *m
             a->child_count = m->child_count;
         }
     }
+    a->keeping.is_alone = a->child_count > CHILDREN_TOGETHER;
     keeper_post(l->keeper, &a->keeping);
 }
 

@@ -37,7 +37,7 @@ struct blobstore *scratch_store(void)
     struct blobstore *store;
     struct blobstore_report report;
     (void)snprintf(root, sizeof(root), "%s/store", directory);
-    const struct blobstore_options options = {.root = root, .map_size = 64u << 20};
+    const struct blobstore_options options = {.root = root, .map_size = 256u << 20};
     ck_ok(blobstore_open(&options, &store, &report));
     return store;
 }

@@ -100,6 +100,63 @@ static void store_blob(const void *data, size_t len, const struct digest *digest
     blobstore_writer_close(w, BLOBSTORE_DISCARD);
 }
 
+/* --- several at once ---------------------------------------------------------------------------------------- */
+
+/* Holds up the keeper, so that what is posted meanwhile is gathered. */
+struct gate {
+    struct keeping keeping;
+    pthread_barrier_t shut, open;
+};
+
+static void gate_add(struct keeping *k, struct blobstore_batch *batch)
+{
+    struct gate *g = (struct gate *)k;
+    (void)batch;
+    (void)pthread_barrier_wait(&g->shut);
+    (void)pthread_barrier_wait(&g->open);
+}
+
+static void gate_done(struct keeping *k, int result)
+{
+    (void)k;
+    (void)result;
+}
+
+/* An image with as many layers as a manifest has room for, and those of another `seed` are others. */
+static char *largest_image(unsigned seed)
+{
+    struct buf text = BUF_INIT(LIMIT_MANIFEST);
+    ck_ok(buf_adds(&text, "{\"schemaVersion\":2,\"config\":{\"digest\":\"" CONFIG "\",\"size\":7},\"layers\":["));
+    for (unsigned i = 0; text.len + 200 < LIMIT_MANIFEST; i++)
+        ck_ok(buf_addf(&text, "%s{\"digest\":\"sha256:%064llx\",\"size\":1}", i ? "," : "",
+                       (unsigned long long)i * 0x9e3779b97f4a7c15ULL + seed));
+    ck_ok(buf_adds(&text, "]}"));
+    return text.data;
+}
+
+START_TEST(however_much_documents_name_those_that_come_together_are_all_kept)
+{
+    static struct gate gate = {.keeping = {.add = gate_add, .done = gate_done}};
+    char *large[5];
+    (void)pthread_barrier_init(&gate.shut, NULL, 2);
+    (void)pthread_barrier_init(&gate.open, NULL, 2);
+    keeper_post(keeper, &gate.keeping);
+    (void)pthread_barrier_wait(&gate.shut);
+    add(image, MEDIA_TYPE_OCI_MANIFEST);
+    for (unsigned i = 0; i < ARRAY_SIZE(large); i++) {
+        large[i] = largest_image(i);
+        add(large[i], MEDIA_TYPE_OCI_MANIFEST);
+    }
+    (void)pthread_barrier_wait(&gate.open);
+    restart();
+    check_has(image, MEDIA_TYPE_OCI_MANIFEST);
+    for (unsigned i = 0; i < ARRAY_SIZE(large); i++) {
+        check_has(large[i], MEDIA_TYPE_OCI_MANIFEST);
+        free(large[i]);
+    }
+}
+END_TEST
+
 START_TEST(what_was_added_is_there_at_once_and_after_a_restart)
 {
     struct digest digest = digest_of_text(image);
@@ -286,6 +343,7 @@ int main(void)
     tcase_add_checked_fixture(tests, setup, cleanup);
     tcase_set_timeout(tests, 60);
     tcase_add_test(tests, what_was_added_is_there_at_once_and_after_a_restart);
+    tcase_add_test(tests, however_much_documents_name_those_that_come_together_are_all_kept);
     tcase_add_test(tests, added_twice_is_kept_once_with_the_latest_type);
     tcase_add_test(tests, a_document_that_is_no_manifest_is_kept_with_its_type);
     tcase_add_test(tests, a_manifest_that_came_as_a_blob_says_itself_what_it_is);

@@ -321,6 +321,12 @@ bool index_has_failed(const struct index *x)
     return atomic_load(&x->failed);
 }
 
+int index_condemn(struct index *x)
+{
+    mark_damaged(x);
+    return -EIO;
+}
+
 int index_check(struct index *x)
 {
     AUTO_INDEX_TXN struct index_txn t = {0};

@@ -42,6 +42,8 @@ bool index_is_new(const struct index *x);     /* it was missing, or had nothing 
 bool index_is_suspect(const struct index *x); /* found shorter than it says: to be read through before it is trusted */
 bool index_has_failed(
     const struct index *x); /* damaged, or a write failed that leaves LMDB unusable: every call is -EIO */
+/* Something is in it that nobody can have put there: as if LMDB had met damage. Returns -EIO. */
+int index_condemn(struct index *x);
 /* Reads every record of every table. -EBADMSG: damaged. */
 MUST_CHECK int index_check(struct index *x);
 

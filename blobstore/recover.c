@@ -225,7 +225,8 @@ static int merge(struct recovery *v, enum digest_algorithm algorithm, uint8_t fa
     while (r == 0 && c.key_len >= sizeof(prefix) && memcmp(c.key, prefix, sizeof(prefix)) == 0) {
         struct digest digest;
         struct blob_record record;
-        r = blob_key_decode(c.key, c.key_len, &digest);
+        if (blob_key_decode(c.key, c.key_len, &digest) < 0)
+            return index_condemn(v->store->index);
         bool readable = blob_record_decode(c.value, c.value_len, &record) == 0;
         int order = -1; /* of the next file beside this record */
         while (r == 0 && i < v->files.count &&

@@ -435,6 +435,25 @@ START_TEST(one_spoiled_index_is_kept_and_no_more)
 }
 END_TEST
 
+START_TEST(an_index_with_the_key_of_no_blob_is_rebuilt)
+{
+    static const uint8_t key[] = {DIGEST_SHA256, 0x5a, 0x5a};
+    struct blobstore_report report;
+    struct blobstore *store = helper_open(NULL);
+    store_three(store);
+    struct index_txn t;
+    ck_ok(index_begin_write(store->index, &t));
+    index_put(&t, INDEX_BLOBS, key, sizeof(key), key, sizeof(key));
+    ck_ok(index_commit(&t));
+    blobstore_close(store);
+    ck_ok(unlink(helper_path("clean")));
+    store = helper_open(&report);
+    ck_assert(report.rebuilt);
+    ck_assert_uint_eq(report.blobs, 3);
+    blobstore_close(store);
+}
+END_TEST
+
 START_TEST(an_index_of_another_schema_is_rebuilt)
 {
     struct blobstore_report report;
@@ -559,6 +578,7 @@ int main(void)
     tcase_add_test(tc, a_store_that_was_copied_as_a_whole_is_read_and_goes_on);
     tcase_add_loop_test(tc, an_index_that_is_of_no_use_is_set_aside_and_rebuilt_from_the_files, 0, INDEX_FAULTS);
     tcase_add_test(tc, one_spoiled_index_is_kept_and_no_more);
+    tcase_add_test(tc, an_index_with_the_key_of_no_blob_is_rebuilt);
     tcase_add_test(tc, an_index_of_another_schema_is_rebuilt);
     tcase_add_test(tc, an_index_is_made_anew_when_that_is_asked_for);
     tcase_add_test(tc, a_rebuild_that_is_cut_short_is_gone_on_with_by_the_next_start);

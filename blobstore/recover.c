@@ -108,7 +108,7 @@ static int judge(struct recovery *v, const struct digest *digest, enum blob_form
     uint64_t size = 0;
     int r = place_open_blob(&v->store->place, digest, form, &fd, &facts);
     if (r < 0) /* of the right name, but no file, or not for us to read */
-        return r == -ENOENT || r == -EACCES || r == -EIO ? -EBADMSG : r;
+        return r == -ENOENT || r == -EACCES || r == -EIO || r == -EUCLEAN ? -EBADMSG : r;
     if (old && old->form == form && blob_facts_equal(&facts, &old->file)) {
         *ret_record = *old;
         return 0;

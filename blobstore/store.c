@@ -199,6 +199,13 @@ int store_find(struct blobstore *store, const struct digest *digest, struct blob
     return 0;
 }
 
+/* Whether a file that cannot be opened is itself the cause: it is gone, or the file system has found its inode damaged.
+ */
+static bool is_of_file(int error)
+{
+    return error == -ENOENT || error == -EIO || error == -EUCLEAN;
+}
+
 int store_open_blob(struct blobstore *store, const struct digest *digest, struct found_blob *ret_found)
 {
     struct found_blob found = {.fd = -1};
@@ -208,7 +215,7 @@ int store_open_blob(struct blobstore *store, const struct digest *digest, struct
         return r;
     r = place_open_blob(&store->place, digest, found.record.form, &found.fd, &facts);
     if (r < 0)
-        return r == -ENOENT ? -EBADMSG : r;
+        return is_of_file(r) ? -EBADMSG : r;
     if (!blob_facts_equal(&facts, &found.record.file)) {
         (void)close(found.fd);
         return -EBADMSG;

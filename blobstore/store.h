@@ -53,7 +53,8 @@ struct found_blob {
 
 MUST_CHECK int store_find(struct blobstore *store, const struct digest *digest, struct blob_record *ret_record,
                           int64_t *ret_used_at);
-/* Opens the blob and holds its file against its record. -EBADMSG: it does not fit, or is not there; nothing was done.
+/* Opens the blob and holds its file against its record. -EBADMSG: it does not fit, is not there, or cannot be
+ * read; nothing was done.
  */
 MUST_CHECK int store_open_blob(struct blobstore *store, const struct digest *digest, struct found_blob *ret_found);
 /* Under `names`: the record goes, then its file, into quarantine. */

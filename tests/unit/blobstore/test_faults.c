@@ -83,6 +83,18 @@ INT_CALL(linkat, (int a, const char *from, int b, const char *to, int flags), (a
 INT_CALL(unlinkat, (int at, const char *name, int flags), (at, name, flags), int, const char *, int)
 INT_CALL(mkdirat, (int at, const char *name, mode_t mode), (at, name, mode), int, const char *, mode_t)
 
+/* Only where it is asked for by its name: what opens for reading fails in other ways than what writes. */
+EXPORT int openat(int at, const char *name, int flags, ...);
+EXPORT int openat(int at, const char *name, int flags, ...)
+{
+    va_list ap;
+    va_start(ap, flags);
+    mode_t mode = flags & (O_CREAT | O_TMPFILE) ? va_arg(ap, mode_t) : 0;
+    va_end(ap);
+    REAL(openat, int, const char *, int, ...);
+    return faults.only && strcmp(faults.only, "openat") == 0 && fails("openat") ? -1 : real(at, name, flags, mode);
+}
+
 EXPORT ssize_t pwrite(int fd, const void *data, size_t len, off_t at);
 EXPORT ssize_t pwrite(int fd, const void *data, size_t len, off_t at)
 {
@@ -536,6 +548,27 @@ START_TEST(a_blob_that_cannot_be_unlinked_is_gone_all_the_same_and_found_by_the_
 }
 END_TEST
 
+static const int inode_faults[] = {EIO, EUCLEAN};
+
+START_TEST(a_file_that_the_disk_cannot_open_any_more_is_damaged_and_can_be_stored_again)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct blobstore_info info;
+    struct blobstore_content *content;
+    struct digest digest = helper_store(store, 0), lost;
+    arm(0, inode_faults[_i], true);
+    faults.only = "openat";
+    ck_assert_int_eq(blobstore_get(store, &digest, &info, &content), -EBADMSG);
+    ck_assert(disarm());
+    ck_assert_int_eq(blobstore_stat(store, &digest, &info), -ENOENT);
+    ck_ok(blobstore_next_lost(store, &lost));
+    ck_assert(digest_equal(&lost, &digest));
+    (void)helper_store(store, 0);
+    ck_assert(helper_has(store, 0));
+    blobstore_close(store);
+}
+END_TEST
+
 START_TEST(what_a_failed_commit_had_published_takes_no_room)
 {
     struct blobstore *store = helper_open(NULL);
@@ -741,6 +774,8 @@ int main(void)
                         ARRAY_SIZE(no_such_rename));
     tcase_add_test(tc, a_file_system_that_cannot_reserve_is_as_good);
     tcase_add_test(tc, a_blob_that_cannot_be_unlinked_is_gone_all_the_same_and_found_by_the_next_start);
+    tcase_add_loop_test(tc, a_file_that_the_disk_cannot_open_any_more_is_damaged_and_can_be_stored_again, 0,
+                        ARRAY_SIZE(inode_faults));
     tcase_add_test(tc, what_a_failed_commit_had_published_takes_no_room);
     tcase_add_test(tc, a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some);
     tcase_add_test(tc, a_disk_without_a_free_block_can_be_cleared);

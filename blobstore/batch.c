@@ -363,7 +363,7 @@ static int commit(struct blobstore_batch *b)
         r = sync_fans(b);
     if (r < 0 || b->ops.len == 0)
         return r;
-    if (!b->removes)
+    if (!b->removes && b->adds)
         return commit_ops(b);
     (void)pthread_mutex_lock(&b->store->names);
     r = commit_ops(b);

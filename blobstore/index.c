@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #define POOL_SLOTS 32
 #define CACHE_LINE 64
@@ -415,6 +416,13 @@ int index_begin_write(struct index *x, struct index_txn *ret_txn)
     return 0;
 }
 
+/* LMDB has EIO for a write that was cut short, as the last one is that a disk has room for a part of. */
+static bool is_disk_full(const struct index *x)
+{
+    struct statvfs fs;
+    return fstatvfs(x->directory, &fs) == 0 && fs.f_bavail == 0;
+}
+
 int index_commit(struct index_txn *t)
 {
     assert(t->writes && t->handle);
@@ -432,7 +440,7 @@ int index_commit(struct index_txn *t)
         if (index_begin_read(t->index, &probe) == 0)
             index_end(&probe);
     }
-    return r;
+    return r == -EIO && !index_has_failed(t->index) && is_disk_full(t->index) ? -ENOSPC : r;
 }
 
 void index_end(struct index_txn *t)

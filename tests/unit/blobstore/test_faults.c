@@ -709,6 +709,37 @@ START_TEST(a_disk_without_a_free_block_can_be_cleared)
 }
 END_TEST
 
+START_TEST(records_can_be_deleted_on_a_disk_without_a_free_block)
+{
+    if (!mount_small("size=24m"))
+        return;
+    struct blobstore *store = helper_open(NULL);
+    static const char value[300];
+    struct blobstore_batch *b;
+    AUTO_BUF struct buf found = BUF_INIT(BLOBSTORE_VALUE_MAX);
+    for (unsigned i = 0; i < SPREAD; i++) {
+        const struct digest digest = helper_digest(i);
+        ck_ok(blobstore_batch_begin(store, &b));
+        blobstore_batch_put(b, BLOBSTORE_TAGS, digest.raw, 32, value, sizeof(value));
+        ck_ok(blobstore_batch_commit(b));
+    }
+    fill_disk(helper_path("other"));
+    ck_ok(blobstore_batch_begin(store, &b));
+    for (unsigned i = 0; i < REMOVED; i++) {
+        const struct digest digest = helper_digest(i);
+        blobstore_batch_delete(b, BLOBSTORE_TAGS, digest.raw, 32);
+    }
+    ck_ok(blobstore_batch_commit(b));
+    for (unsigned i = 0; i <= REMOVED; i++) {
+        const struct digest digest = helper_digest(i);
+        int r = blobstore_record_get(store, BLOBSTORE_TAGS, digest.raw, 32, &found);
+        ck_assert_int_eq(r, i < REMOVED ? -ENOENT : 0);
+    }
+    blobstore_close(store);
+    ck_ok(umount(helper_root()));
+}
+END_TEST
+
 /* More than there is room for in the first page of LMDB's lock file. */
 #define READERS 300
 
@@ -779,6 +810,7 @@ int main(void)
     tcase_add_test(tc, what_a_failed_commit_had_published_takes_no_room);
     tcase_add_test(tc, a_full_disk_is_no_room_and_the_store_goes_on_when_there_is_some);
     tcase_add_test(tc, a_disk_without_a_free_block_can_be_cleared);
+    tcase_add_test(tc, records_can_be_deleted_on_a_disk_without_a_free_block);
     tcase_add_test(tc, a_full_disk_kills_nobody_who_begins_to_read);
     tcase_add_test(tc, a_start_that_finds_no_room_for_an_index_says_so);
     return helper_run(suite);

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "server/admin_gate.h"
 #include "server/client.h"
+#include "server/framing.h"
 #include "server/guard.h"
 #include "server/listener.h"
 #include "server/tls.h"
@@ -118,6 +119,10 @@ static enum MHD_Result begin(const struct admin_server *s, struct MHD_Connection
     struct client *client = get_client(connection);
     if (client)
         headway_answering(&client->headway); /* a login may take a while */
+    if (!framing_of_is_clear(connection)) {
+        admin_refuse(&x->reply, 400, "bad_request", "the header fields leave it open where the request ends");
+        return queue(s, connection, x);
+    }
     const struct admin_refusal refusal = admin_gate_ask(s->gate, connection, client, &x->caller, &x->request);
     if (refusal.status != 0) {
         admin_refuse(&x->reply, refusal.status, refusal.code, refusal.message);

@@ -34,7 +34,7 @@ static enum MHD_Result queue(struct request *r, int status, struct MHD_Response 
     add_header(response, "Docker-Distribution-Api-Version", "registry/2.0");
     if (r->secure && r->door->hsts[0])
         add_header(response, MHD_HTTP_HEADER_STRICT_TRANSPORT_SECURITY, r->door->hsts);
-    if (r->door->draining)
+    if (r->door->draining || r->verdict == ROUTE_BAD_FRAMING)
         add_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
     r->status = status;
     if (!r->streamed)

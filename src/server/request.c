@@ -8,6 +8,7 @@
 #include "mirror/mirror.h"
 #include "server/client.h"
 #include "server/conditional.h"
+#include "server/framing.h"
 #include "server/patience.h"
 #include "server/reply.h"
 
@@ -19,7 +20,7 @@
 /* A GET may come with a body; it means nothing, and one that is longer than this ends the connection. */
 #define UPLOAD_MAX (64 * KIB)
 #define HEADER_MAX (4 * KIB) /* of a list that is joined */
-#define LOGGED_TEXT_MAX 200  /* of what a client may choose at will */
+#define LOGGED_TEXT_MAX 200   /* of what a client may choose at will */
 
 void *request_create(void *cls, const char *target, struct MHD_Connection *connection)
 {
@@ -273,7 +274,6 @@ enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, con
 {
     struct request *r = *context;
     (void)cls;
-    (void)connection;
     (void)version;
     (void)upload;
     if (!r)
@@ -285,9 +285,13 @@ enum MHD_Result request_handle(void *cls, struct MHD_Connection *connection, con
         identify(r);
         count_against_limit(r);
         r->verdict = route_parse(method, r->target, &r->route);
-        /* Who waits for leave to send something is told at once; the connection ends with it. All other answers have
-         * to come with the last call, lest libmicrohttpd close the connection after them. */
-        return r->verdict == ROUTE_BAD_METHOD && has_upload(r) ? answer(r) : MHD_YES;
+        if (!framing_of_is_clear(connection))
+            r->verdict = ROUTE_BAD_FRAMING;
+        /* Who waits for leave to send something is told at once, and so is he whose request has no certain end; the
+         * connection ends with it. All other answers have to come with the last call, lest libmicrohttpd close the
+         * connection after them. */
+        return r->verdict == ROUTE_BAD_FRAMING || (r->verdict == ROUTE_BAD_METHOD && has_upload(r)) ? answer(r)
+                                                                                                    : MHD_YES;
     }
     if (*upload_len > 0) {
         r->discarded += *upload_len;

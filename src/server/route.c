@@ -248,6 +248,7 @@ const struct route_refusal *route_refusal(enum route_verdict v)
         [ROUTE_BAD_DIGEST] = {400, "DIGEST_INVALID", "invalid digest, or of an unknown algorithm"},
         [ROUTE_BAD_NAMESPACE] = {400, "NAME_INVALID", "the ns parameter is too long"},
         [ROUTE_BAD_PAGE_SIZE] = {400, "PAGINATION_NUMBER_INVALID", "the n parameter is not a number"},
+        [ROUTE_BAD_FRAMING] = {400, "UNSUPPORTED", "the header fields leave it open where the request ends"},
     };
     return v == ROUTE_OK ? NULL : &refusals[v];
 }

@@ -21,6 +21,7 @@ enum route_verdict {
     ROUTE_BAD_DIGEST,
     ROUTE_BAD_NAMESPACE,
     ROUTE_BAD_PAGE_SIZE,
+    ROUTE_BAD_FRAMING, /* of the request as a whole (server/framing.h) */
 };
 
 /* The strings point into the target that was parsed. */

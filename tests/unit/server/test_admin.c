@@ -234,6 +234,16 @@ START_TEST(there_may_be_16_parameters)
 }
 END_TEST
 
+START_TEST(a_request_without_a_certain_end_is_refused)
+{
+    struct response r;
+    ask(client_connect(port), "GET", "/x", "Authorization: Bearer " TOKEN "\r\nContent-Length : 5\r\n", &r);
+    ck_assert_int_eq(r.status, 400);
+    ck_assert_ptr_nonnull(strstr(r.body.data, "bad_request"));
+    response_finish(&r);
+}
+END_TEST
+
 START_TEST(the_socket_is_its_owners_alone)
 {
     struct stat st;
@@ -574,6 +584,7 @@ int main(void)
     tcase_add_test(t, parameters_are_decoded);
     tcase_add_test(t, there_may_be_16_parameters);
     tcase_add_test(t, the_socket_is_its_owners_alone);
+    tcase_add_test(t, a_request_without_a_certain_end_is_refused);
     tcase_add_test(t, an_address_asks_for_the_token);
     tcase_add_test(t, a_token_may_be_exchanged_at_any_time);
     tcase_add_test(t, a_body_comes_as_a_whole);

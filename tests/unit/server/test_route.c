@@ -291,7 +291,7 @@ END_TEST
 START_TEST(every_verdict_but_ok_has_a_refusal)
 {
     ck_assert_ptr_null(route_refusal(ROUTE_OK));
-    for (int v = ROUTE_OK + 1; v <= ROUTE_BAD_PAGE_SIZE; v++) {
+    for (int v = ROUTE_OK + 1; v <= ROUTE_BAD_FRAMING; v++) {
         const struct route_refusal *r = route_refusal((enum route_verdict)v);
         ck_assert(r->status >= 400 && r->status < 500);
         ck_assert_ptr_nonnull(r->code);

@@ -409,6 +409,34 @@ START_TEST(what_is_no_request_is_refused_and_others_are_served)
 }
 END_TEST
 
+static const char *const unclear[] = {"Content-Length: 0\r\nContent-Length: 40\r\n",
+                                      "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+                                      "Transfer-Encoding: gzip, chunked\r\n",
+                                      "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n",
+                                      "Content-Length : 40\r\n",
+                                      "Host: y\r\n"};
+
+/* What comes behind would be an answer to somebody else's request, where a proxy shares the connection. */
+START_TEST(a_request_without_a_certain_end_is_refused_and_nothing_behind_it_is_one)
+{
+    size_t n = 0;
+    struct response r;
+    char value[64];
+    AUTO_BUF struct buf b = BUF_INIT(KIB);
+    int fd = client_connect(port);
+    ck_assert_int_eq(buf_addf(&b, "GET /v2/ HTTP/1.1\r\nHost: x\r\n%s\r\n0\r\n\r\n", unclear[_i]), 0);
+    ck_assert_int_eq(buf_adds(&b, "GET " MANIFEST(MEMORY) " HTTP/1.1\r\nHost: x\r\n\r\n"), 0);
+    client_send(fd, b.data);
+    client_read(fd, false, SIZE_MAX, &r);
+    ck_assert_int_eq(r.status, 400);
+    ck_assert_str_eq(response_header(&r, "Connection", value, sizeof(value)), "close");
+    response_finish(&r);
+    ck_assert_int_eq(client_end(fd, &n), END_FIN);
+    ck_assert_uint_eq(n, 0);
+    (void)close(fd);
+}
+END_TEST
+
 static void get_with_long_header(size_t length, struct response *r)
 {
     AUTO_BUF struct buf b = BUF_INIT(MIB);
@@ -1157,6 +1185,8 @@ int main(void)
     tcase_add_test(c, an_upload_that_comes_at_once_is_refused_without_a_reset);
     tcase_add_test(c, the_body_of_a_get_is_thrown_away);
     tcase_add_test(c, what_is_no_request_is_refused_and_others_are_served);
+    tcase_add_loop_test(c, a_request_without_a_certain_end_is_refused_and_nothing_behind_it_is_one, 0,
+                        ARRAY_SIZE(unclear));
     tcase_add_test(c, the_head_of_a_request_may_have_32_kib_but_not_everything);
 
     c = add_case(s, "parts");

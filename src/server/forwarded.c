@@ -30,6 +30,7 @@ static const char *take_last(const char *list, const char **end, size_t *ret_len
 /* An address, which some proxies write with a port: "192.0.2.1:4711", "[2001:db8::1]:4711". */
 static bool read_address(const char *s, size_t len, char text[INET6_ADDRSTRLEN])
 {
+    static const char mapped[] = "::ffff:";
     unsigned char bytes[16];
     char copy[INET6_ADDRSTRLEN + 8];
     char *start = copy, *end;
@@ -46,7 +47,10 @@ static bool read_address(const char *s, size_t len, char text[INET6_ADDRSTRLEN])
     } else if ((end = strchr(start, ':')) && !strchr(end + 1, ':')) {
         *end = '\0';
     }
-    /* Written anew, so that one client has one name. */
+    /* Written anew, so that one client has one name; proxies with a socket for both kinds write those of IPv4 within
+     * IPv6. */
+    if (strncasecmp(start, mapped, strlen(mapped)) == 0 && strchr(start, '.'))
+        start += strlen(mapped);
     return (inet_pton(AF_INET, start, bytes) == 1 && inet_ntop(AF_INET, bytes, text, INET6_ADDRSTRLEN)) ||
            (inet_pton(AF_INET6, start, bytes) == 1 && inet_ntop(AF_INET6, bytes, text, INET6_ADDRSTRLEN));
 }

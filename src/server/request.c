@@ -19,7 +19,7 @@
 
 /* A GET may come with a body; it means nothing, and one that is longer than this ends the connection. */
 #define UPLOAD_MAX (64 * KIB)
-#define HEADER_MAX (4 * KIB) /* of a list that is joined */
+#define HEADER_MAX (64 * KIB) /* of a list that is joined; a head has less, so that nobody's list hides its own end */
 #define LOGGED_TEXT_MAX 200   /* of what a client may choose at will */
 
 void *request_create(void *cls, const char *target, struct MHD_Connection *connection)

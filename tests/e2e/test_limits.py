@@ -84,6 +84,14 @@ def test_proxies_are_not_counted_as_one_client(launch):
         s.close()
 
 
+def test_a_list_of_forwarders_without_end_hides_nobody(launch):
+    """He writes a long one himself, and the proxy its own line behind it."""
+    m = launch(server={"trusted_proxies": ["127.0.0.1"]})
+    long = ("X-Forwarded-For", ", ".join(["192.0.2.66"] * 1000))
+    assert Client(m.host_port).get("/v2/", [long, ("X-Forwarded-For", "::ffff:203.0.113.1")]).status == 200
+    assert m.wait_line(event="request").get("client") == "203.0.113.1"
+
+
 @pytest.mark.parametrize("how", ["plain", "tls"])
 def test_a_client_that_reads_by_drops_is_cut_off_while_others_pull(secure, authority, hub, how):
     m = secure(server={"limits": {"min_rate": "64KiB", "min_rate_over": "2s"}})

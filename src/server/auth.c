@@ -21,7 +21,7 @@
 /* A wrong password is not checked again for so long, however often it is sent. */
 #define WRONG_FOR_MS CLOCK_MINUTE
 
-/* For users that are not there, so that it takes as long to find that out. Of no password that is known. */
+/* Where a file has no users at all. Of no password that is known. */
 static const char nobody[] = "$2y$10$abcdefghijklmnopqrstuuK1x0FX4oaeDoZzxlM2h9EhU9hYY7a0S";
 
 /* Its file, and what was made of it. */
@@ -169,13 +169,15 @@ void auth_destroy(struct auth *a)
 
 /* ------------------------------------------------------------------ who it is */
 
-/* False: there is no such user, and `hash` is nobody's. */
-static void find_hash(struct auth *a, const char *user, char hash[HTPASSWD_HASH_MAX])
+/* False: there is no such user, and `hash` is another's, so that it takes as long to find that out. */
+static bool find_hash(struct auth *a, const char *user, char hash[HTPASSWD_HASH_MAX])
 {
     (void)pthread_mutex_lock(&a->lock);
     const char *found = a->htpasswd ? htpasswd_find(a->htpasswd, user) : NULL;
-    (void)snprintf(hash, HTPASSWD_HASH_MAX, "%s", found ? found : nobody);
+    const char *decoy = a->htpasswd ? htpasswd_decoy(a->htpasswd, user) : NULL;
+    (void)snprintf(hash, HTPASSWD_HASH_MAX, "%s", found ? found : decoy ? decoy : nobody);
     (void)pthread_mutex_unlock(&a->lock);
+    return found != NULL;
 }
 
 static enum auth_verdict conclude(const char *user, bool good, struct identity *identity)
@@ -193,8 +195,11 @@ static enum auth_verdict check_password(struct auth *a, const struct authorizati
     struct verdicts_key key;
     bool good = false;
     int64_t now = clock_monotonic_ms();
-    find_hash(a, given->user, hash);
-    verdicts_key(a->verdicts, (const char *const[]){hash, given->user, given->password}, 3, &key);
+    const bool exists = find_hash(a, given->user, hash);
+    verdicts_key(a->verdicts, (const char *const[]){exists ? hash : nobody, given->user, given->password}, 3, &key);
+    /* The file has changed while the old password was checked: that says nothing of the new one. */
+    if (identity->login && strcmp(login_hash(identity->login), hash) != 0)
+        login_close(TAKE_PTR(identity->login));
     if (!identity->login) {
         if (verdicts_recall(a->verdicts, &key, now, &good) && good)
             return conclude(given->user, true, identity);
@@ -217,10 +222,10 @@ static enum auth_verdict check_password(struct auth *a, const struct authorizati
     login_close(TAKE_PTR(identity->login));
     if (r < 0)
         return AUTH_CANCELLED;
-    good = good && strcmp(hash, nobody) != 0;
+    good = good && exists;
     verdicts_note(a->verdicts, &key, good, now + (good ? a->config->server.auth.remember_ms : WRONG_FOR_MS));
     if (!good)
-        (void)patience_ask(a->patience, address, now, /* take= */ true);
+        patience_charge(a->patience, address, now);
     return conclude(given->user, good, identity);
 }
 

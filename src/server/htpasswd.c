@@ -1,5 +1,7 @@
 #include "server/htpasswd.h"
 
+#include "base/hash.h"
+
 #include <crypt.h>
 #include <errno.h>
 #include <gnutls/gnutls.h>
@@ -101,6 +103,11 @@ const char *htpasswd_find(const struct htpasswd *h, const char *user)
     const struct entry *found =
         h->count > 0 ? bsearch(&wanted, h->entries, h->count, sizeof(h->entries[0]), by_user) : NULL;
     return found ? found->hash : NULL;
+}
+
+const char *htpasswd_decoy(const struct htpasswd *h, const char *user)
+{
+    return h->count > 0 ? h->entries[hash_string(user) % h->count].hash : NULL;
 }
 
 /* In a time that does not depend on where they differ. */

@@ -22,6 +22,9 @@ void htpasswd_destroy(struct htpasswd *h); /* accepts NULL */
 size_t htpasswd_count(const struct htpasswd *h);
 /* The user's hash, or NULL. */
 const char *htpasswd_find(const struct htpasswd *h, const char *user);
+/* Somebody's hash, always the same for one name: what a password of a user who is not there is held against, so that it
+ * takes as long as for those who are. NULL: there is nobody. */
+const char *htpasswd_decoy(const struct htpasswd *h, const char *user);
 /* Whether the password is the one of the hash. Slow on purpose: some tens of milliseconds. */
 bool htpasswd_verify(const char *hash, const char *password);
 

@@ -187,6 +187,11 @@ int login_wait(struct login *login, bool *ret_good)
     return r;
 }
 
+const char *login_hash(const struct login *login)
+{
+    return login->hash;
+}
+
 void login_close(struct login *login)
 {
     if (!login)

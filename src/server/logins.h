@@ -26,5 +26,7 @@ MUST_CHECK int login_open(struct logins *l, const char *hash, const char *passwo
                           struct login **ret_login);
 /* 0: *ret_good says it. MIRROR_WAIT: suspended; call again after the wake-up. -ECANCELED. */
 MUST_CHECK int login_wait(struct login *login, bool *ret_good);
+/* That it was opened with. */
+const char *login_hash(const struct login *login);
 /* A waiter that is still there is forgotten. Accepts NULL. */
 void login_close(struct login *login);

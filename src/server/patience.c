@@ -78,20 +78,36 @@ static struct place *find(struct patience *p, const uint8_t who[16], int64_t now
     return at;
 }
 
-int64_t patience_ask(struct patience *p, const char *address, int64_t now_ms, bool take)
+/* What he has by now. */
+static struct place *find_filled(struct patience *p, const char *address, int64_t now_ms)
 {
     uint8_t who[16];
-    int64_t wait_ms = 0;
     read_address(address, who);
-    (void)pthread_mutex_lock(&p->lock);
     struct place *at = find(p, who, now_ms);
     int64_t passed = now_ms - at->seen_ms, lacks = p->most - at->parts;
     at->parts = passed > lacks / p->parts_a_ms ? p->most : at->parts + passed * p->parts_a_ms;
     at->seen_ms = now_ms;
+    return at;
+}
+
+int64_t patience_ask(struct patience *p, const char *address, int64_t now_ms, bool take)
+{
+    int64_t wait_ms = 0;
+    (void)pthread_mutex_lock(&p->lock);
+    struct place *at = find_filled(p, address, now_ms);
     if (at->parts < PARTS)
         wait_ms = (PARTS - at->parts + p->parts_a_ms - 1) / p->parts_a_ms;
     else if (take)
         at->parts -= PARTS;
     (void)pthread_mutex_unlock(&p->lock);
     return wait_ms;
+}
+
+void patience_charge(struct patience *p, const char *address, int64_t now_ms)
+{
+    (void)pthread_mutex_lock(&p->lock);
+    struct place *at = find_filled(p, address, now_ms);
+    if (at->parts > -PATIENCE_DEBT_MAX * PARTS)
+        at->parts -= PARTS;
+    (void)pthread_mutex_unlock(&p->lock);
 }

@@ -11,10 +11,15 @@
 
 struct patience;
 
+#define PATIENCE_DEBT_MAX 128
+
 /* `often` in `every_ms`, and as many at once as `burst`. */
 MUST_CHECK int patience_create(unsigned often, int64_t every_ms, unsigned burst, struct patience **ret_patience);
 void patience_destroy(struct patience *p); /* accepts NULL */
 /* 0: there is a token, and where `take`, it is gone now. Else the milliseconds until there is one. */
 int64_t patience_ask(struct patience *p, const char *address, int64_t now_ms, bool take);
+/* Takes a token where there is none, too: what was begun while there was one is counted when it has ended, and those
+ * that were begun at the same time are owed. PATIENCE_DEBT_MAX at the most. */
+void patience_charge(struct patience *p, const char *address, int64_t now_ms);
 
 AUTO_DEFINE(struct patience, patience_destroy);

@@ -73,5 +73,5 @@ void pull_secrets_note_refusal(struct pull_secrets *s, const struct pull_secret 
     if (verdicts_recall(s->verdicts, &key, now, &value))
         return;
     verdicts_note(s->verdicts, &key, false, now + REFUSED_FOR_MS);
-    (void)patience_ask(s->patience, address, now, /* take= */ true);
+    patience_charge(s->patience, address, now);
 }

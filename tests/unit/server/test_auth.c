@@ -1,5 +1,6 @@
 #include "server/auth.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/metrics.h"
 #include "folder.h"
@@ -12,10 +13,12 @@
 #include <stdio.h>
 #include <string.h>
 
-#define RIGHT "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC" /* of "right" */
-#define JO "Basic am86cmlnaHQ="                                              /* jo:right */
-#define JO_WRONG "Basic am86d3Jvbmc="                                        /* jo:wrong */
-#define AL "Basic YWw6cmlnaHQ="                                              /* al:right */
+#define RIGHT "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC"   /* of "right" */
+#define SLOWLY "$2y$09$abcdefghijklmnopqrstuulMZf6jtM3mHTB9FndCo./ZQ5Frbrp8C"  /* of "right", and slow */
+#define ANOTHER "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiD" /* of a password that is not known */
+#define JO "Basic am86cmlnaHQ="                                                /* jo:right */
+#define JO_WRONG "Basic am86d3Jvbmc="                                          /* jo:wrong */
+#define AL "Basic YWw6cmlnaHQ="                                                /* al:right */
 #define HOME "192.0.2.1"
 
 static char file[256];
@@ -142,6 +145,95 @@ START_TEST(who_fails_too_often_has_to_wait_and_others_do_not)
     ck_assert_int_eq(identify(JO, HOME, &i), AUTH_KNOWN); /* is remembered */
     ck_assert_int_eq(identify(AL, "192.0.2.2", &i), AUTH_KNOWN);
     ck_assert_int_eq(identify(NULL, HOME, &i), AUTH_KNOWN);
+}
+END_TEST
+
+/* Several requests at once: how many of them are suspended. */
+static unsigned waiting;
+
+static void suspend_one(void *arg)
+{
+    (void)arg;
+    (void)pthread_mutex_lock(&request.lock);
+    waiting++;
+    (void)pthread_mutex_unlock(&request.lock);
+}
+
+static void wake_one(void *arg)
+{
+    (void)arg;
+    (void)pthread_mutex_lock(&request.lock);
+    waiting--;
+    (void)pthread_cond_broadcast(&request.changed);
+    (void)pthread_mutex_unlock(&request.lock);
+}
+
+/* How many are found wrong at once or wait for it, the threads being slow, is theirs to say: each of them counts. */
+START_TEST(who_guesses_many_at_once_has_to_wait_for_all_of_them)
+{
+    static const struct mirror_waiter waiters = {.suspend = suspend_one, .wake = wake_one};
+    struct identity guesses[20], i;
+    char texts[20][32];
+    int64_t wrong = 0;
+    folder_put("users", "jo:" SLOWLY "\n");
+    create();
+    int64_t began_ms = clock_monotonic_ms();
+    for (int n = 0; n < 20; n++) {
+        guesses[n] = (struct identity){.certificate = ""};
+        (void)snprintf(texts[n], sizeof(texts[n]), "Basic am86cmln%cHQ=", 'b' + n);
+        wrong += auth_identify(auth, texts[n], HOME, &waiters, &guesses[n]) == AUTH_WRONG;
+    }
+    (void)pthread_mutex_lock(&request.lock);
+    while (waiting > 0)
+        (void)pthread_cond_wait(&request.changed, &request.lock);
+    (void)pthread_mutex_unlock(&request.lock);
+    for (int n = 0; n < 20; n++)
+        if (guesses[n].login)
+            wrong += auth_identify(auth, texts[n], HOME, &waiters, &guesses[n]) == AUTH_WRONG;
+    ck_assert_int_ge(wrong, 5);
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_SLOW);
+    int64_t elapsed_ms = clock_monotonic_ms() - began_ms;
+    ck_assert_int_ge((int64_t)i.retry_after_s * 1000 + elapsed_ms, (wrong - 5) * 12000);
+}
+END_TEST
+
+static void wait_for_wake(void)
+{
+    (void)pthread_mutex_lock(&request.lock);
+    while (request.suspended)
+        (void)pthread_cond_wait(&request.changed, &request.lock);
+    (void)pthread_mutex_unlock(&request.lock);
+}
+
+START_TEST(a_password_that_was_changed_while_it_was_checked_is_not_taken)
+{
+    struct identity i = {.certificate = ""};
+    folder_put("users", "jo:" SLOWLY "\n");
+    create();
+    while (auth_identify(auth, JO, HOME, &waiter, &i) != AUTH_WAITS) { /* it was checked before one could wait */
+        auth_destroy(auth);
+        create();
+    }
+    wait_for_wake();
+    folder_put("users", "jo:" ANOTHER "\n");
+    auth_reload(auth);
+    enum auth_verdict v;
+    while ((v = auth_identify(auth, JO, HOME, &waiter, &i)) == AUTH_WAITS)
+        wait_for_wake();
+    ck_assert_int_eq(v, AUTH_WRONG);
+    ck_assert_int_eq(identify(JO, HOME, &i), AUTH_WRONG);
+}
+END_TEST
+
+START_TEST(nobody_has_the_password_of_somebody_else)
+{
+    struct identity i;
+    folder_put("users", "jo:" RIGHT "\n");
+    create();
+    ck_assert_int_eq(identify(AL, HOME, &i), AUTH_WRONG);
+    folder_put("users", "jo:" RIGHT "\nal:" RIGHT "\n");
+    auth_reload(auth);
+    ck_assert_int_eq(identify(AL, HOME, &i), AUTH_KNOWN);
 }
 END_TEST
 
@@ -537,6 +629,9 @@ int main(void)
     tcase_add_test(t, without_file_and_rules_there_is_nothing_to_ask_for);
     tcase_add_test(t, the_right_password_makes_a_user_known);
     tcase_add_test(t, who_fails_too_often_has_to_wait_and_others_do_not);
+    tcase_add_test(t, who_guesses_many_at_once_has_to_wait_for_all_of_them);
+    tcase_add_test(t, a_password_that_was_changed_while_it_was_checked_is_not_taken);
+    tcase_add_test(t, nobody_has_the_password_of_somebody_else);
     tcase_add_test(t, a_file_that_changes_is_read_again);
     tcase_add_test(t, a_bad_file_at_the_start_is_said);
     tcase_add_test(t, after_the_cut_nobody_waits);

@@ -31,9 +31,27 @@ START_TEST(users_are_found_with_their_hashes)
 }
 END_TEST
 
+#define OTHER "$2y$04$abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiD"
+
+START_TEST(whoever_is_not_there_takes_as_long_as_somebody_who_is)
+{
+    AUTO(auto_htpasswd_destroy) struct htpasswd *h = parse("jo:" RIGHT "\nal:" OTHER);
+    bool right = false, other = false;
+    for (char name[] = "a"; *name <= 'z'; ++*name) {
+        const char *decoy = htpasswd_decoy(h, name);
+        ck_assert(strcmp(decoy, RIGHT) == 0 || strcmp(decoy, OTHER) == 0);
+        ck_assert_ptr_eq(htpasswd_decoy(h, name), decoy);
+        right = right || strcmp(decoy, RIGHT) == 0;
+        other = other || strcmp(decoy, OTHER) == 0;
+    }
+    ck_assert(right && other);
+}
+END_TEST
+
 START_TEST(an_empty_file_has_nobody)
 {
     AUTO(auto_htpasswd_destroy) struct htpasswd *h = parse("");
+    ck_assert_ptr_null(htpasswd_decoy(h, "jo"));
     ck_assert_uint_eq(htpasswd_count(h), 0);
     ck_assert_ptr_null(htpasswd_find(h, "jo"));
 }
@@ -83,6 +101,7 @@ int main(void)
 {
     TCase *t = tcase_create("htpasswd");
     tcase_add_test(t, users_are_found_with_their_hashes);
+    tcase_add_test(t, whoever_is_not_there_takes_as_long_as_somebody_who_is);
     tcase_add_test(t, an_empty_file_has_nobody);
     tcase_add_loop_test(t, a_file_with_anything_wrong_is_refused_and_not_quoted, 0, ARRAY_SIZE(wrongs));
     tcase_add_test(t, a_nul_is_no_text);

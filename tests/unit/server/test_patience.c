@@ -46,6 +46,18 @@ START_TEST(to_look_takes_nothing)
 }
 END_TEST
 
+START_TEST(what_was_begun_at_the_same_time_is_owed)
+{
+    for (int i = 0; i < 5; i++)
+        patience_charge(p, A, 1000);
+    ck_assert_int_eq(patience_ask(p, A, 1000, false), 30000);
+    ck_assert_int_eq(take(A, 31000), 0);
+    for (int i = 0; i < 2 * PATIENCE_DEBT_MAX; i++)
+        patience_charge(p, A, 31000);
+    ck_assert_int_eq(patience_ask(p, A, 31000, false), 10000 * (PATIENCE_DEBT_MAX + 1));
+}
+END_TEST
+
 START_TEST(a_bucket_holds_no_more_than_the_burst)
 {
     ck_assert_int_eq(take(A, 1000), 0);
@@ -86,6 +98,7 @@ int main(void)
     tcase_set_timeout(t, 60);
     tcase_add_test(t, a_burst_goes_and_then_each_has_to_wait_for_his_token);
     tcase_add_test(t, to_look_takes_nothing);
+    tcase_add_test(t, what_was_begun_at_the_same_time_is_owed);
     tcase_add_test(t, a_bucket_holds_no_more_than_the_burst);
     tcase_add_test(t, addresses_do_not_share_but_the_hosts_of_one_ipv6_network_do);
     tcase_add_test(t, a_crowd_finds_room);

@@ -74,13 +74,27 @@ static void cut(struct headway *p, enum headway_verdict why)
     log_event(LOG_INFO, "slow_client", LOG_S("client", p->client), LOG_S("reason", reason));
 }
 
+/*
+ * libmicrohttpd waits for the edge of an epoll when a send was short, and takes it that the socket was full. A send is
+ * short too where a signal or a freezer has stopped the process in it, and then no edge comes: the answer stood still
+ * until the idle timeout. To set this option to what it is wakes whoever waits for room, and changes nothing.
+ */
+static void nudge(const struct headway *p)
+{
+    (void)setsockopt(p->fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, &(int){0}, sizeof(int));
+}
+
 static void look_at_all(struct headway_watch *w)
 {
     (void)pthread_mutex_lock(&w->lock);
     const int64_t now_ms = clock_monotonic_ms();
     for (struct headway *p = w->first; p; p = p->next) {
         struct headway_sample s;
-        enum headway_verdict verdict = look(p, now_ms, &s) ? headway_judge(p, &w->terms, &s) : HEADWAY_GOOD;
+        if (!look(p, now_ms, &s))
+            continue;
+        if (s.phase % 2 == 1 && !s.owed)
+            nudge(p);
+        enum headway_verdict verdict = headway_judge(p, &w->terms, &s);
         if (verdict != HEADWAY_GOOD) {
             cut(p, verdict);
             p->since_ms = INT64_MAX / 2; /* once is enough */

@@ -1,7 +1,8 @@
 /*
  * Ends connections whose clients hold them without getting on: a request that does not become complete, an answer that
  * is taken by drops. libmicrohttpd ends those where nothing moves at all, and does not see how much moves; the kernel
- * does. Owns a thread that looks at all of them once a second.
+ * does. An answer of which the kernel has nothing left is set going again: its thread may wait for room that there is.
+ * Owns a thread that looks at all of them once a second.
  */
 #pragma once
 

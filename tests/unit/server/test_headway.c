@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 
 static const struct headway_terms terms = {.header_ms = 10000, .min_rate = 1000, .over_ms = 60000};
@@ -137,6 +138,41 @@ START_TEST(connections_that_do_not_get_on_are_ended_and_others_are_not)
 }
 END_TEST
 
+/* A connection over the loopback; what is accepted. */
+static int connected(int *ret_client)
+{
+    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t len = sizeof(address);
+    AUTO_CLOSE int listening = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(bind(listening, (struct sockaddr *)&address, len), 0);
+    ck_assert_int_eq(listen(listening, 1), 0);
+    ck_assert_int_eq(getsockname(listening, (struct sockaddr *)&address, &len), 0);
+    *ret_client = socket(AF_INET, SOCK_STREAM, 0);
+    ck_assert_int_eq(connect(*ret_client, (struct sockaddr *)&address, len), 0);
+    return accept(listening, NULL, NULL);
+}
+
+START_TEST(an_answer_that_waits_for_an_edge_which_has_gone_by_gets_another)
+{
+    struct headway at = {.fd = 0};
+    struct headway_watch *w;
+    struct epoll_event event = {.events = EPOLLOUT | EPOLLET};
+    AUTO_CLOSE int client = -1;
+    AUTO_CLOSE int fd = connected(&client);
+    AUTO_CLOSE int epoll = epoll_create1(EPOLL_CLOEXEC);
+    ck_assert_int_eq(epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event), 0);
+    ck_assert_int_eq(epoll_wait(epoll, &event, 1, 0), 1);
+    ck_assert_int_eq(epoll_wait(epoll, &event, 1, 0), 0); /* a short send would wait for another now */
+    ck_assert_int_eq(headway_watch_create(&terms, &w), 0);
+    headway_begin(w, &at, fd, "somebody");
+    ck_assert_int_eq(send(client, "GET", 3, 0), 3);
+    headway_answering(&at);
+    ck_assert_int_eq(epoll_wait(epoll, &event, 1, 30000), 1);
+    headway_end(w, &at);
+    headway_watch_destroy(w);
+}
+END_TEST
+
 int main(void)
 {
     TCase *t = tcase_create("headway");
@@ -150,6 +186,7 @@ int main(void)
     tcase_add_test(t, a_wait_for_the_upstream_is_not_the_clients);
     tcase_add_test(t, without_a_rate_nobody_reads_too_slowly);
     tcase_add_test(t, connections_that_do_not_get_on_are_ended_and_others_are_not);
+    tcase_add_test(t, an_answer_that_waits_for_an_edge_which_has_gone_by_gets_another);
     Suite *s = suite_create("headway");
     suite_add_tcase(s, t);
     return suite_run(s);

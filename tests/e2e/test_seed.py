@@ -49,6 +49,7 @@ def wait_for_seed(cli, name, condition, timeout=60):
     found = {}
 
     def is_so():
+        found.clear()
         found.update(seeds(cli).get(name, {}))
         return found and condition(found)
     wait_until(is_so, f"seed {name}: {found}", timeout)

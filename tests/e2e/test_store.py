@@ -30,7 +30,7 @@ def check(m, img):
 @pytest.fixture
 def filled(launch, hub, image, store):
     """A mirror that has pulled several images, by tag, and was stopped; the images."""
-    m = launch(server={"answer_timeout": "1s"})
+    m = launch()
     found = [image(name) for name in NAMES]
     for img in found:
         assert Client(m.host_port).get(f"/v2/{img.repo}/manifests/{img.tag}").status == 200

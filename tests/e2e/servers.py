@@ -52,9 +52,12 @@ def later(by):
     """Environment of a program for which it is later by that much ("2h", "31d"): its wall clock, not its timers."""
     library = next(pathlib.Path("/usr/lib").glob("*/faketime/libfaketime.so.1"), None)
     assert library, "Debian's libfaketime is not installed: tests/tools/install"
-    options = SANITIZER_ENV["ASAN_OPTIONS"] + ":verify_asan_link_order=0"
-    return {"LD_PRELOAD": str(library), "FAKETIME": "+" + by, "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "ASAN_OPTIONS": options}
+    return {**preloaded(library), "FAKETIME": "+" + by, "FAKETIME_DONT_FAKE_MONOTONIC": "1"}
+
+
+def preloaded(library):
+    """Environment of a program into which this is loaded first."""
+    return {"LD_PRELOAD": str(library), "ASAN_OPTIONS": SANITIZER_ENV["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
 
 
 class DockerRegistry:

@@ -1,11 +1,13 @@
 """What one client may do."""
 
+import pathlib
 import random
 import socket
+import subprocess
 import time
 
 import pytest
-from servers import wait_until
+from servers import preloaded, wait_until
 from test_ops import Ops
 from test_tls import connect, context
 from wire import Client, Response
@@ -121,6 +123,19 @@ def test_a_client_that_reads_by_drops_is_cut_off_while_others_pull(secure, autho
     assert m.wait_line(event="request", object="blob", end="gone")
     assert bytes(client.get(target).body) == data
     assert Ops(m).page().get("connections_slow_total", reason="rate") == 1
+
+
+def test_a_send_that_is_short_though_there_is_room_does_not_hold_up_a_pull(launch, hub, tmp_path):
+    """libmicrohttpd waits for the edge of an epoll then, which does not come."""
+    library = tmp_path / "short_send.so"
+    source = pathlib.Path(__file__).with_name("short_send.c")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library, source, "-ldl"], check=True)
+    m = launch(env=preloaded(library))
+    client, data = Client(m.host_port), random.Random(7).randbytes(16 << 20)
+    target = "/v2/library/x/blobs/" + hub.put_blob(data)
+    for _ in range(2):
+        assert bytes(client.get(target).body) == data
+    wait_until(lambda: "a send was short" in m.lines, "it was short once")
 
 
 def test_many_who_read_by_drops_leave_the_only_thread_to_others(launch, hub):

@@ -291,7 +291,8 @@ static const struct schema_item auth_rule_items[] = {
 
 static const struct schema_item auth_items[] = {
     {"htpasswd", SCHEMA_TEXT, AT(server.auth.htpasswd), .restart = true,
-     .doc = "A file of users, with hashes of their passwords by bcrypt (`htpasswd -B`). With it, or with `token` or "
+     .doc = "A file of users, with hashes of their passwords by bcrypt (`htpasswd -B`), of a cost of 14 at most: about "
+            "a second a login. With it, or with `token` or "
             "`rules`, clients log in. Read again when it changes; where that is not right, what was there stays, and "
             "the log "
             "says `event=auth_reload`. Passwords want TLS."},

@@ -28,14 +28,39 @@ static int say(struct buf *why, size_t line, const char *what)
     return buf_addf(why, "line %zu: %s", line, what) < 0 ? -ENOMEM : -EINVAL;
 }
 
+/* The rest of `s` behind `prefix`, or NULL. */
+static const char *behind(const char *s, const char *prefix)
+{
+    size_t len = strlen(prefix);
+    return strncmp(s, prefix, len) == 0 ? s + len : NULL;
+}
+
+/* Whether a check takes no longer than HTPASSWD_COST_MAX and the like allow: crypt(5) has the forms. The digits of
+ * yescrypt and scrypt are in the order of their characters. */
+static bool is_affordable(const char *hash)
+{
+    const char *p;
+    if (hash[0] == '$' && hash[1] == '2' && hash[2] && hash[3] == '$')
+        return strtoul(hash + 4, NULL, 10) <= HTPASSWD_COST_MAX;
+    if ((p = behind(hash, "$6$"))) {
+        p = behind(p, "rounds=");
+        return !p || strtoul(p, NULL, 10) <= HTPASSWD_ROUNDS_MAX;
+    }
+    if ((p = behind(hash, "$y$j")) || (p = behind(hash, "$gy$j")))
+        return p[0] && p[0] <= 'B' && p[1] && p[1] <= 'T' && p[2] == '$'; /* N of 2^14, r of 32: a cost of 7 */
+    p = behind(hash, "$7$");
+    return p && p[0] && p[0] <= 'C' && behind(p + 1, "U..../...."); /* the same, p of 1 */
+}
+
 /* NULL, or what is wrong. */
 static const char *check_hash(const char *hash)
 {
     if (strlen(hash) >= HTPASSWD_HASH_MAX)
         return "the hash is too long";
     int r = crypt_checksalt(hash);
-    return r == CRYPT_SALT_OK || r == CRYPT_SALT_TOO_CHEAP ? NULL
-                                                           : "the hash is none that is taken: make it with htpasswd -B";
+    if (r != CRYPT_SALT_OK && r != CRYPT_SALT_TOO_CHEAP)
+        return "the hash is none that is taken: make it with htpasswd -B";
+    return is_affordable(hash) ? NULL : "the hash costs too much to check: make it with htpasswd -B, and -C 14 at most";
 }
 
 static int read_line(struct htpasswd *h, char *line, size_t number, struct buf *why)

@@ -12,6 +12,12 @@
 
 #define HTPASSWD_MAX (1024 * 1024) /* bytes of a file */
 #define HTPASSWD_HASH_MAX 384      /* bytes of a hash, with the NUL */
+/*
+ * What the check of one password may cost, about a second of a processor at the most: it cannot be cut short, so a
+ * login and the end of the program wait for it. Each step of a cost doubles it; 10 takes some 50 ms.
+ */
+#define HTPASSWD_COST_MAX 14         /* of bcrypt */
+#define HTPASSWD_ROUNDS_MAX 1000000U /* of SHA-crypt; those of yescrypt and scrypt are bounded at 64 MiB */
 
 struct htpasswd;
 
@@ -25,7 +31,7 @@ const char *htpasswd_find(const struct htpasswd *h, const char *user);
 /* Somebody's hash, always the same for one name: what a password of a user who is not there is held against, so that it
  * takes as long as for those who are. NULL: there is nobody. */
 const char *htpasswd_decoy(const struct htpasswd *h, const char *user);
-/* Whether the password is the one of the hash. Slow on purpose: some tens of milliseconds. */
+/* Whether the password is the one of the hash. Slow on purpose: some tens of milliseconds, a second at the most. */
 bool htpasswd_verify(const char *hash, const char *password);
 
 AUTO_DEFINE(struct htpasswd, htpasswd_destroy);

@@ -57,6 +57,9 @@ START_TEST(an_empty_file_has_nobody)
 }
 END_TEST
 
+#define SALT "abcdefghijklmnopqrstuuFmEfrkTQnczNzw475xE2VhDrK1uwJiC"
+#define DEAR "the hash costs too much to check: make it with htpasswd -B, and -C 14 at most"
+
 static const struct {
     const char *text, *why;
 } wrongs[] = {
@@ -67,7 +70,27 @@ static const struct {
     {"jo:{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=\n", "line 1: the hash is none that is taken: make it with htpasswd -B"},
     {"jo:\n", "line 1: the hash is none that is taken: make it with htpasswd -B"},
     {"jo:" RIGHT "\njo:" RIGHT "\n", "a user is said twice"},
+    {"al:" RIGHT "\njo:$2y$15$" SALT, "line 2: " DEAR},
+    {"jo:$2b$31$" SALT, "line 1: " DEAR},
+    {"jo:$6$rounds=1000001$abcdefgh$", "line 1: " DEAR},
+    {"jo:$6$rounds=999999999$abcdefgh$", "line 1: " DEAR},
+    {"jo:$y$jCT$abcdefgh$", "line 1: " DEAR},
+    {"jo:$y$jFT$abcdefgh$", "line 1: " DEAR},
+    {"jo:$gy$j9zzz$abcdefgh$", "line 1: " DEAR},
+    {"jo:$7$DU..../....abcdefgh$", "line 1: " DEAR},
+    {"jo:$7$CU..../zzzzabcdefgh$", "line 1: " DEAR},
+    {"jo:$7$", "line 1: " DEAR},
 };
+
+START_TEST(costs_up_to_the_limit_are_taken)
+{
+    AUTO(auto_htpasswd_destroy)
+    struct htpasswd *h = parse("a:$2y$14$" SALT "\nb:$2b$05$" SALT "\nc:$6$abcdefgh$\nd:$6$rounds=1000000$abcdefgh$\n"
+                               "e:$y$j9T$abcdefgh$\nf:$y$jBT$abcdefgh$\ng:$gy$j75$abcdefgh$\n"
+                               "h:$7$CU..../....abcdefgh$\n");
+    ck_assert_uint_eq(htpasswd_count(h), 8);
+}
+END_TEST
 
 START_TEST(a_file_with_anything_wrong_is_refused_and_not_quoted)
 {
@@ -104,6 +127,7 @@ int main(void)
     tcase_add_test(t, whoever_is_not_there_takes_as_long_as_somebody_who_is);
     tcase_add_test(t, an_empty_file_has_nobody);
     tcase_add_loop_test(t, a_file_with_anything_wrong_is_refused_and_not_quoted, 0, ARRAY_SIZE(wrongs));
+    tcase_add_test(t, costs_up_to_the_limit_are_taken);
     tcase_add_test(t, a_nul_is_no_text);
     tcase_add_test(t, only_the_right_password_is_right);
     Suite *s = suite_create("htpasswd");

@@ -119,9 +119,9 @@ static const struct family families[] = {
                                  .help = "How many of them are left, as the registry said last."},
     [METRIC_BUDGET_EMPTY_IN] = {"entrepot_budget_empty_in_seconds", GAUGE, SECONDS, true,
                                 .labels = {"registry", "source", "account"},
-                                .help =
-                                    "When they will be spent, at the rate of the last hour. Absent where that is not "
-                                    "in sight."},
+                                .help = "When they will be spent, at the rate of the last hour, or of the time since "
+                                        "the first pull, but of ten minutes at least. Absent where that is not "
+                                        "in sight."},
     [METRIC_BUDGET_BLOCKED_UNTIL] = {"entrepot_budget_blocked_until_timestamp_seconds", GAUGE, SECONDS, true,
                                      .labels = {"registry", "source", "account"},
                                      .help = "The limit was met: no counted request before this time, since 1970."},

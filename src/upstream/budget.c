@@ -234,5 +234,5 @@ int64_t budget_empty_in_ms(const struct budget *b, int64_t now)
     if (spent == 0)
         return -1;
     int64_t span = min(now - b->first_drop_at, BUDGET_SLOTS * BUDGET_SLOT_MS);
-    return b->remaining * max(span, 60000) / spent;
+    return b->remaining * max(span, BUDGET_RATE_MIN_MS) / spent;
 }

@@ -36,6 +36,8 @@
 #define BUDGET_SOURCE_ID 64
 #define BUDGET_SLOTS 12
 #define BUDGET_SLOT_MS (5 * 60000LL)
+/* No rate is taken of less: a few pulls in a minute or two are none that lasts. */
+#define BUDGET_RATE_MIN_MS (10 * 60000LL)
 
 struct budget {
     int64_t limit, remaining, window_ms; /* -1: unknown */
@@ -92,5 +94,6 @@ enum budget_verdict budget_ask(const struct budget *b, enum upstream_class class
                                int64_t now, int64_t *ret_wait_ms);
 /* The account is low: another one of the same host goes before it, if it has more. */
 bool budget_is_low(const struct budget *b, const struct budget_policy *policy);
-/* When it is empty at the rate of the last hour; -1: not in sight. */
+/* When it is empty at the rate of the last hour, or of the time since the first pull that was seen where that is less,
+ * but of BUDGET_RATE_MIN_MS at least; -1: not in sight. */
 int64_t budget_empty_in_ms(const struct budget *b, int64_t now);

@@ -138,7 +138,7 @@ struct upstream_budget {
     int64_t window_ms;     /* -1: unknown */
     int64_t observed_at;   /* wall clock; 0: never */
     int64_t blocked_until; /* wall clock, a pull limit was met: no GET of a manifest before; 0: not blocked */
-    int64_t empty_in_ms;   /* at the rate of the last hour; -1: not in sight */
+    int64_t empty_in_ms;   /* budget_empty_in_ms(); -1: not in sight */
     const char *id;        /* docker-ratelimit-source: whose it is, as the registry sees it, or "" */
 };
 

@@ -291,6 +291,16 @@ START_TEST(the_forecast_goes_by_the_last_hour)
 }
 END_TEST
 
+START_TEST(a_few_pulls_at_first_are_no_rate)
+{
+    struct budget b = see("100;w=21600", "100;w=21600", HOUR);
+    see_again(&b, "99", HOUR + MINUTE);
+    see_again(&b, "98", HOUR + 2 * MINUTE);
+    ck_assert_int_eq(budget_empty_in_ms(&b, HOUR + 3 * MINUTE), 98 * BUDGET_RATE_MIN_MS / 2);
+    ck_assert_int_eq(budget_empty_in_ms(&b, HOUR + 21 * MINUTE), 98 * 20 * MINUTE / 2);
+}
+END_TEST
+
 START_TEST(a_budget_survives_a_restart_for_as_long_as_it_means_something)
 {
     struct upstream_budget was = {.limit = 100,
@@ -348,6 +358,7 @@ int main(void)
     tcase_add_test(t, a_limit_without_fields_ends_by_its_time);
     tcase_add_test(t, a_limit_of_bytes_has_a_time_of_its_own);
     tcase_add_test(t, the_forecast_goes_by_the_last_hour);
+    tcase_add_test(t, a_few_pulls_at_first_are_no_rate);
     tcase_add_test(t, a_budget_survives_a_restart_for_as_long_as_it_means_something);
     return suite_run(s);
 }

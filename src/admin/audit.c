@@ -1,6 +1,7 @@
 /* POST /v1/audit: what of some images would be served if every upstream vanished now. */
 #include "admin/routes.h"
 #include "base/clock.h"
+#include "base/plural.h"
 #include "mirror/stock.h"
 
 #include <errno.h>
@@ -124,15 +125,15 @@ static void item_cause(const struct stock *s, char *text, size_t size)
     if (s->items[0].state == STOCK_MISSING)
         (void)snprintf(text, size, "it is not stored");
     else if (manifests > 0)
-        (void)snprintf(text, size, "%zu manifest%s not stored", manifests, manifests == 1 ? " is" : "s are");
+        (void)snprintf(text, size, "%zu %s not stored", manifests, plural(manifests, "manifest is", "manifests are"));
     else if (blobs > 0)
-        (void)snprintf(text, size, "%zu blob%s not stored", blobs, blobs == 1 ? " is" : "s are");
+        (void)snprintf(text, size, "%zu %s not stored", blobs, plural(blobs, "blob is", "blobs are"));
     else if (doubted > 0)
-        (void)snprintf(text, size, "%zu blob%s not been looked at since a stop that was not orderly", doubted,
-                       doubted == 1 ? " has" : "s have");
+        (void)snprintf(text, size, "%zu %s not been looked at since a stop that was not orderly", doubted,
+                       plural(doubted, "blob has", "blobs have"));
     else if (hidden > 0)
-        (void)snprintf(text, size, "an upstream has to show %zu part%s of it under this name first", hidden,
-                       hidden == 1 ? "" : "s");
+        (void)snprintf(text, size, "an upstream has to show %zu %s of it under this name first", hidden,
+                       plural(hidden, "part", "parts"));
     else if (s->verdict == STOCK_NOT_OFFERED)
         (void)snprintf(text, size, "it is not made for the platforms that are wanted");
 }

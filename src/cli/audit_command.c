@@ -2,6 +2,7 @@
  */
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/plural.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/inputs.h"
@@ -112,7 +113,8 @@ static void add_row(struct table *t, const json_t *image)
     table_cell(t, "%s", json_text(image, "origin"));
 }
 
-static int print_table(const json_t *images, bool wanting_only)
+/* *ret_printed: there are rows. */
+static int print_table(const json_t *images, bool wanting_only, bool *ret_printed)
 {
     AUTO(auto_table_destroy) struct table *t = table_create();
     const json_t *image;
@@ -125,7 +127,8 @@ static int print_table(const json_t *images, bool wanting_only)
     table_column(t, "CAUSE", TABLE_SHORTEN);
     table_column(t, "FROM", TABLE_SHORTEN);
     json_array_foreach(images, at, image) if (!wanting_only || !is_served(image)) add_row(t, image);
-    return table_is_empty(t) ? STATUS_OK : table_print(t);
+    *ret_printed = !table_is_empty(t);
+    return *ret_printed ? table_print(t) : STATUS_OK;
 }
 
 /* Part by part, where an image is there but not all of it. */
@@ -155,16 +158,18 @@ static int print_audit(const json_t *audit, bool wanting_only)
     const json_t *images = json_object_get(audit, "images"), *image;
     AUTO_BUF struct buf bytes = BUF_INIT(HUMAN_TEXT + 8);
     size_t at;
-    int r = print_table(images, wanting_only);
+    bool printed;
+    int r = print_table(images, wanting_only, &printed);
     if (r != STATUS_OK)
         return r;
     json_array_foreach(images, at, image) print_parts(image);
-    printf("\n%llu of %zu images would be served without an upstream", (unsigned long long)json_bytes(audit, "served"),
-           json_array_size(images));
+    printf("%s%llu of %zu images would be served without an upstream", printed ? "\n" : "",
+           (unsigned long long)json_bytes(audit, "served"), json_array_size(images));
     add_bytes(&bytes, audit);
     if (json_bytes(audit, "wanting") > 0)
-        printf("; seeding the rest takes about %llu pulls and %s%s",
-               (unsigned long long)json_bytes(audit, "manifest_gets"), bytes.data ? bytes.data : "?",
+        printf("; seeding the rest takes about %llu %s and %s%s",
+               (unsigned long long)json_bytes(audit, "manifest_gets"),
+               plural(json_bytes(audit, "manifest_gets"), "pull", "pulls"), bytes.data ? bytes.data : "?",
                bytes.data && strcmp(bytes.data, "?") == 0 ? " bytes" : "");
     printf(".\n");
     return command_printed();

@@ -1,5 +1,6 @@
 #include "backup/backup.h"
 #include "base/limits.h"
+#include "base/plural.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/meter.h"
@@ -62,14 +63,16 @@ static int confirm(const struct taking *t, struct client *client, const char *fi
         0)
         return client_failed(t->command, "the server's answer has another form");
     FILE *out = t->fd == STDOUT_FILENO ? stderr : stdout;
-    (void)fprintf(out, "%s: %s, %s blobs, backup %s\n", file, human_size(t->bytes, size),
-                  human_count((uint64_t)n, blobs), id);
+    (void)fprintf(out, "%s: %s, %s %s, backup %s\n", file, human_size(t->bytes, size), human_count((uint64_t)n, blobs),
+                  plural((uint64_t)n, "blob", "blobs"), id);
     if (missing > 0)
-        (void)fprintf(out, "  %s blobs left the store meanwhile and are not in it\n",
-                      human_count((uint64_t)missing, lost));
+        (void)fprintf(out, "  %s %s not in it\n", human_count((uint64_t)missing, lost),
+                      plural((uint64_t)missing, "blob left the store meanwhile and is",
+                             "blobs left the store meanwhile and are"));
     if (damaged > 0)
-        (void)fprintf(out, "  %s blobs had rotted in the store, and are of no use\n",
-                      human_count((uint64_t)damaged, lost));
+        (void)fprintf(out, "  %s %s of no use\n", human_count((uint64_t)damaged, lost),
+                      plural((uint64_t)damaged, "blob had rotted in the store, and is",
+                             "blobs had rotted in the store, and are"));
     return damaged > 0 ? STATUS_WANTING : command_printed();
 }
 

@@ -24,10 +24,11 @@ static void print_usage(FILE *f, const struct command *commands)
     (void)fprintf(f, "\n" PROGRAM " COMMAND --help says more.\n%s", command_statuses);
 }
 
-static void print_help(const struct command *c)
+static int print_help(const struct command *c)
 {
     printf("Usage: " PROGRAM " %s%s%s\n\n%s\n%s", c->name, *c->arguments ? " " : "", c->arguments, c->help,
            command_statuses);
+    return command_printed();
 }
 
 static bool is_help(const char *s)
@@ -35,10 +36,34 @@ static bool is_help(const char *s)
     return strcmp(s, "--help") == 0 || strcmp(s, "-h") == 0;
 }
 
+/* NULL: there is none of that name, which is said. */
+static const struct command *find(const struct command *commands, const char *name)
+{
+    struct nearest nearest;
+    nearest_begin(&nearest, name);
+    for (const struct command *c = commands; c->name; c++) {
+        if (strcmp(c->name, name) == 0)
+            return c;
+        nearest_offer(&nearest, c->name);
+    }
+    (void)fprintf(stderr, PROGRAM ": there is no command %s", name);
+    if (nearest.name)
+        (void)fprintf(stderr, "; did you mean %s?", nearest.name);
+    (void)fputs("\n" PROGRAM " --help lists the commands.\n", stderr);
+    return NULL;
+}
+
+static int help_of(const struct command *commands, const char *name)
+{
+    const struct command *c = find(commands, name);
+    return c ? print_help(c) : STATUS_USAGE;
+}
+
 int command_main(const struct command *commands, int argc, char **argv)
 {
     const char *name = argc > 1 ? argv[1] : "";
-    struct nearest nearest;
+    if (strcmp(name, "help") == 0 && argc > 2 && !is_help(argv[2]))
+        return help_of(commands, argv[2]);
     if (is_help(name) || strcmp(name, "help") == 0) {
         print_usage(stdout, commands);
         return command_printed();
@@ -49,23 +74,13 @@ int command_main(const struct command *commands, int argc, char **argv)
     }
     if (strcmp(name, "--version") == 0)
         name = "version";
-    nearest_begin(&nearest, name);
-    for (const struct command *c = commands; c->name; c++) {
-        nearest_offer(&nearest, c->name);
-        if (strcmp(c->name, name) != 0)
-            continue;
-        for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
-            if (is_help(argv[i])) {
-                print_help(c);
-                return command_printed();
-            }
-        return c->run(c, argc - 1, argv + 1);
-    }
-    (void)fprintf(stderr, PROGRAM ": there is no command %s", name);
-    if (nearest.name)
-        (void)fprintf(stderr, "; did you mean %s?", nearest.name);
-    (void)fputs("\n" PROGRAM " --help lists the commands.\n", stderr);
-    return STATUS_USAGE;
+    const struct command *c = find(commands, name);
+    if (!c)
+        return STATUS_USAGE;
+    for (int i = 2; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (is_help(argv[i]))
+            return print_help(c);
+    return c->run(c, argc - 1, argv + 1);
 }
 
 int command_misused(const struct command *self, const char *fmt, ...)

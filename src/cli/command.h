@@ -28,7 +28,8 @@ struct command {
 /* What the program's exit status means, in a line. */
 extern const char command_statuses[];
 
-/* Runs the command that argv[1] names; --help of the program and of each command, and --version, are answered here. */
+/* Runs the command that argv[1] names; help, --help of the program and of each command, and --version are answered
+ * here. */
 int command_main(const struct command *commands, int argc, char **argv);
 
 /* For commands. Says what is wrong with the command line; returns STATUS_USAGE. */

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/limits.h"
 #include "base/metrics.h"
+#include "base/plural.h"
 #include "cli/command.h"
 #include "config/config.h"
 
@@ -24,7 +25,8 @@ int check_config_command(const struct command *self, int argc, char **argv)
     AUTO_BUF struct buf errors = BUF_INIT(MIB);
     int r = config_load(file, &config, &errors);
     if (r == 0) {
-        printf("%s: good, %zu registries\n", file, config->registry_count);
+        printf("%s: good, %zu %s\n", file, config->registry_count,
+               plural(config->registry_count, "registry", "registries"));
         return command_printed();
     }
     if (errors.len > 0)

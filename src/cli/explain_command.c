@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/plural.h"
 #include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
@@ -38,7 +39,8 @@ static void print_stored(const json_t *e, int64_t now)
         printf("          %s\n", json_text(stored, "digest"));
     }
     if (json_number(stored, "missing") > 0)
-        printf("lacks     %" PRIi64 " parts of %s\n", json_number(stored, "missing"),
+        printf("lacks     %" PRIi64 " %s of %s\n", json_number(stored, "missing"),
+               plural(json_bytes(stored, "missing"), "part", "parts"),
                human_size(json_bytes(stored, "missing_bytes"), missing));
 }
 

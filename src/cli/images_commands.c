@@ -1,5 +1,6 @@
 /* What is stored: entrepot ls, tags and inspect. */
 #include "base/limits.h"
+#include "base/plural.h"
 #include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
@@ -85,7 +86,8 @@ static void add_image(struct table *t, const json_t *image, int64_t now, const c
     add_note(t, image);
 }
 
-static int print_images(const json_t *answer, const char *first)
+/* `none` is said where there are none. */
+static int print_images(const json_t *answer, const char *first, const char *none)
 {
     AUTO(auto_table_destroy) struct table *t = table_create();
     const json_t *images = json_at(answer, "images");
@@ -101,11 +103,11 @@ static int print_images(const json_t *answer, const char *first)
         const char *name = json_text(image, "image"), *tag = strrchr(name, ':');
         add_image(t, image, json_number(answer, "now"), strcmp(first, "TAG") == 0 && tag ? tag + 1 : name);
     }
-    return table_print_or(t, "Nothing is stored.");
+    return table_print_or(t, none);
 }
 
 static int list(const struct command *self, const struct client_options *o, const char *path, const char *name,
-                const char *value, const char *first)
+                const char *value, const char *first, const char *none)
 {
     AUTO(auto_client_close) struct client *client = NULL;
     AUTO(auto_json_decref) json_t *answer = NULL;
@@ -114,7 +116,7 @@ static int list(const struct command *self, const struct client_options *o, cons
         r = get_all(client, path, name, value, &answer);
     if (r != STATUS_OK)
         return r;
-    return o->json ? client_print_json(answer) : print_images(answer, first);
+    return o->json ? client_print_json(answer) : print_images(answer, first, none);
 }
 
 int ls_command(const struct command *self, int argc, char **argv)
@@ -125,7 +127,8 @@ int ls_command(const struct command *self, int argc, char **argv)
         return r;
     if (argc - optind > 1)
         return command_misused(self, "one pattern at a time; quote it, lest the shell take it for files");
-    return list(self, &o, "/v1/images", "pattern", argv[optind], "IMAGE");
+    return list(self, &o, "/v1/images", "pattern", argv[optind], "IMAGE",
+                argv[optind] ? "No image that is stored matches." : "Nothing is stored.");
 }
 
 int tags_command(const struct command *self, int argc, char **argv)
@@ -136,7 +139,7 @@ int tags_command(const struct command *self, int argc, char **argv)
         return r;
     if (argc - optind != 1)
         return command_misused(self, "of which repository?");
-    return list(self, &o, "/v1/tags", "repository", argv[optind], "TAG");
+    return list(self, &o, "/v1/tags", "repository", argv[optind], "TAG", "No tag of this repository is stored.");
 }
 
 /* ------------------------------------------------------------------ one image */
@@ -178,7 +181,8 @@ static int print_image(const json_t *image)
     printf("used %s\n", human_age(json_number(image, "used_at"), now, text));
     printf("size      %s stored", human_size(json_bytes(image, "bytes"), text));
     if (json_number(image, "missing") > 0)
-        printf("; %" PRIi64 " parts of %s missing", json_number(image, "missing"),
+        printf("; %" PRIi64 " %s of %s missing", json_number(image, "missing"),
+               plural(json_bytes(image, "missing"), "part", "parts"),
                human_size(json_bytes(image, "missing_bytes"), missing));
     putchar('\n');
     for (size_t i = 0; i < json_array_size(others); i++)

@@ -1,3 +1,4 @@
+#include "base/plural.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/meter.h"
@@ -27,7 +28,8 @@ int rebuild_command(const struct command *self, int argc, char **argv)
     meter_end(&meter);
     if (r != STATUS_OK)
         return r;
-    printf("%s blobs, %s; %s files were none, or wrong, and are in quarantine\n", human_count(report.blobs, blobs),
-           human_size(report.bytes, bytes), human_count(report.discarded, discarded));
+    printf("%s %s, %s; %s %s in quarantine\n", human_count(report.blobs, blobs), plural(report.blobs, "blob", "blobs"),
+           human_size(report.bytes, bytes), human_count(report.discarded, discarded),
+           plural(report.discarded, "file was none, or wrong, and is", "files were none, or wrong, and are"));
     return command_printed();
 }

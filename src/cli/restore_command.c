@@ -1,6 +1,7 @@
 /* entrepot restore and entrepot verify: backups that are read, into a store or not. */
 #include "backup/backup.h"
 #include "base/limits.h"
+#include "base/plural.h"
 #include "cli/client.h"
 #include "cli/human.h"
 #include "cli/meter.h"
@@ -24,11 +25,11 @@ static const char *when(int64_t ms, char *text)
     return text;
 }
 
-static void print_count(uint64_t n, const char *what)
+static void print_count(uint64_t n, const char *one, const char *many)
 {
     char text[HUMAN_TEXT];
     if (n > 0)
-        printf("  %s %s\n", human_count(n, text), what);
+        printf("  %s %s\n", human_count(n, text), plural(n, one, many));
 }
 
 /* 3: not all of it is good. */
@@ -37,12 +38,14 @@ static int print_report(const struct backup_report *r, const char *done)
     char date[HUMAN_TEXT], blobs[HUMAN_TEXT], bytes[HUMAN_TEXT], records[HUMAN_TEXT];
     printf("%s: backup %s of %s%s\n", done, r->header.id, when(r->header.created_at, date),
            r->header.is_metadata ? ", metadata only" : "");
-    printf("  %s blobs, %s, and %s records\n", human_count(r->blobs, blobs), human_size(r->bytes, bytes),
-           human_count(r->records, records));
-    print_count(r->there, "of them were there already");
-    print_count(r->elsewhere, "more blobs are in its base, which was not named");
-    print_count(r->missing, "more blobs left the store while the backup was made");
-    print_count(r->wrong, "contents are wrong and of no use");
+    printf("  %s %s, %s, and %s %s\n", human_count(r->blobs, blobs), plural(r->blobs, "blob", "blobs"),
+           human_size(r->bytes, bytes), human_count(r->records, records), plural(r->records, "record", "records"));
+    print_count(r->there, "of them was there already", "of them were there already");
+    print_count(r->elsewhere, "more blob is in its base, which was not named",
+                "more blobs are in its base, which was not named");
+    print_count(r->missing, "more blob left the store while the backup was made",
+                "more blobs left the store while the backup was made");
+    print_count(r->wrong, "content is wrong and of no use", "contents are wrong and of no use");
     int status = command_printed();
     return status == STATUS_OK && r->wrong > 0 ? STATUS_WANTING : status;
 }

@@ -1,5 +1,6 @@
 /* Seeds: gives the server lists of images to fetch, says what that would cost, and looks on. */
 #include "base/clock.h"
+#include "base/plural.h"
 #include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
@@ -86,11 +87,10 @@ static void warn_of_patterns(const struct command *self, const struct image_list
 {
     size_t patterns = count_patterns(list);
     if (patterns > 0)
-        (void)client_failed(
-            self,
-            "%zu of the images are patterns of tags: each tag that matches costs a pull, and one more a "
-            "platform; up to 100 tags of a pattern are taken, and no price can say how many there are",
-            patterns);
+        (void)client_failed(self,
+                            "%zu of the images %s of tags: each tag that matches costs a pull, and one more a "
+                            "platform; up to 100 tags of a pattern are taken, and no price can say how many there are",
+                            patterns, plural(patterns, "is a pattern", "are patterns"));
 }
 
 static char *make_body(const struct options *o)

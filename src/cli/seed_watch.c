@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/plural.h"
 #include "cli/command.h"
 #include "cli/human.h"
 #include "cli/json.h"
@@ -52,7 +53,8 @@ static void add_outlook(struct buf *b, const json_t *seed)
     char text[HUMAN_TEXT];
     int64_t left = json_number(seed, "pulls_left"), ends_at = json_number(seed, "ends_at");
     int64_t to_go = ends_at - clock_real_ms();
-    (void)!buf_addf(b, "%s pulls made", human_count(json_bytes(seed, "pulls"), text));
+    uint64_t pulls = json_bytes(seed, "pulls");
+    (void)!buf_addf(b, "%s %s made", human_count(pulls, text), plural(pulls, "pull", "pulls"));
     if (left >= 0)
         (void)!buf_addf(b, ", %s left to seeding now", human_count((uint64_t)left, text));
     if (ends_at && to_go > 0)
@@ -133,9 +135,10 @@ static int print_end(const json_t *seed)
     const json_t *images = json_object_get(seed, "images");
     const char *state = json_text(seed, "state");
     char size[HUMAN_TEXT], pulls[HUMAN_TEXT], took[HUMAN_TEXT], next[HUMAN_TEXT];
-    printf("%s: %llu of %llu images are here; %s fetched, %s pulls, %s.%s\n", json_text(seed, "name"),
+    printf("%s: %llu of %llu images are here; %s fetched, %s %s, %s.%s\n", json_text(seed, "name"),
            (unsigned long long)json_bytes(images, "done"), (unsigned long long)json_bytes(images, "all"),
            human_size(json_bytes(seed, "fetched_bytes"), size), human_count(json_bytes(seed, "pulls"), pulls),
+           plural(json_bytes(seed, "pulls"), "pull", "pulls"),
            human_duration(json_number(seed, "ended_at") - json_number(seed, "started_at"), took),
            strcmp(state, "cancelled") == 0 ? " It was cancelled." : "");
     print_failures(json_object_get(seed, "failures"));

@@ -1,5 +1,6 @@
 #include "cli/status_view.h"
 
+#include "base/plural.h"
 #include "cli/command.h"
 #include "cli/human.h"
 #include "cli/json.h"
@@ -15,9 +16,10 @@ static void print_store(const json_t *store)
 {
     char used[HUMAN_TEXT], max[HUMAN_TEXT], blobs[HUMAN_TEXT], left[HUMAN_TEXT];
     uint64_t bytes = json_bytes(store, "bytes"), bound = json_bytes(store, "max_bytes");
-    printf("store     %s of %s (%u %%) in %s blobs; %s of the disk left\n", human_size(bytes, used),
+    printf("store     %s of %s (%u %%) in %s %s; %s of the disk left\n", human_size(bytes, used),
            human_size(bound, max), bound ? (unsigned)(bytes * 100.0 / bound) : 0,
-           human_count(json_bytes(store, "blobs"), blobs), human_size(json_bytes(store, "disk_available"), left));
+           human_count(json_bytes(store, "blobs"), blobs), plural(json_bytes(store, "blobs"), "blob", "blobs"),
+           human_size(json_bytes(store, "disk_available"), left));
 }
 
 /* Of what was answered without an error, that for which nobody waited for an upstream of his own. */
@@ -31,7 +33,8 @@ static void add_ratio(const json_t *counts, const char *name)
     else
         printf("none %s", name);
     if (json_number(counts, "errors") > 0)
-        printf(" and %s errors", human_count(json_bytes(counts, "errors"), errors));
+        printf(" and %s %s", human_count(json_bytes(counts, "errors"), errors),
+               plural(json_bytes(counts, "errors"), "error", "errors"));
 }
 
 static void print_requests(const json_t *requests)

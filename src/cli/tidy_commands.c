@@ -1,4 +1,5 @@
 /* What stays and what goes: entrepot pin, unpin, pins, rm, purge, gc and du. */
+#include "base/plural.h"
 #include "cli/ask.h"
 #include "cli/client.h"
 #include "cli/human.h"
@@ -86,8 +87,9 @@ static void print_removed(const json_t *answer)
         printf("%s: the tag is forgotten; its content stays, as %s has it, too\n", json_text(answer, "image"),
                kept_for);
     else
-        printf("%s: removed, %s in %" PRIi64 " blobs\n", json_text(answer, "image"),
-               human_size(json_bytes(answer, "bytes"), text), json_number(answer, "blobs"));
+        printf("%s: removed, %s in %" PRIi64 " %s\n", json_text(answer, "image"),
+               human_size(json_bytes(answer, "bytes"), text), json_number(answer, "blobs"),
+               plural(json_bytes(answer, "blobs"), "blob", "blobs"));
 }
 
 int rm_command(const struct command *self, int argc, char **argv)
@@ -127,7 +129,8 @@ int purge_command(const struct command *self, int argc, char **argv)
         return r;
     if (o.json)
         return client_print_json(answer);
-    printf("%" PRIi64 " tags and lists will be asked for anew\n", json_number(answer, "purged"));
+    printf("%" PRIi64 " %s will be asked for anew\n", json_number(answer, "purged"),
+           plural(json_bytes(answer, "purged"), "tag or list", "tags and lists"));
     return command_printed();
 }
 
@@ -154,9 +157,11 @@ static int print_garbage(const json_t *answer)
     add_garbage(t, answer, "damaged files in quarantine", "quarantined", "quarantine_bytes");
     add_garbage(t, answer, "pins that have expired", "expired_pins", NULL);
     int r = table_print(t);
-    if (r == STATUS_OK && json_number(answer, "unknown") > 0)
-        printf("%" PRIi64 " blobs (%s) stay, as the index was made anew after them and does not know whose they are\n",
-               json_number(answer, "unknown"), human_size(json_bytes(answer, "unknown_bytes"), text));
+    uint64_t unknown = json_bytes(answer, "unknown");
+    if (r == STATUS_OK && unknown > 0)
+        printf("%" PRIu64 " %s (%s) %s, as the index was made anew after and does not know whose %s\n", unknown,
+               plural(unknown, "blob", "blobs"), human_size(json_bytes(answer, "unknown_bytes"), text),
+               plural(unknown, "stays", "stay"), plural(unknown, "it is", "they are"));
     return r;
 }
 
@@ -198,10 +203,11 @@ static int print_usage(const json_t *answer)
         table_cell(t, "%s", human_size(json_bytes(u, "own_bytes"), text));
         table_cell(t, "%s", human_size(json_bytes(u, "shared_bytes"), text));
     }
+    bool is_empty = table_is_empty(t);
     int r = table_print(t);
     if (r != STATUS_OK)
         return r;
-    printf("\nall       %s\n", human_size(json_bytes(answer, "bytes"), text));
+    printf("%sall       %s\n", is_empty ? "" : "\n", human_size(json_bytes(answer, "bytes"), text));
     printf("shared    %s, counted once\n", human_size(json_bytes(answer, "shared_bytes"), text));
     printf("nobody's  %s\n", human_size(json_bytes(answer, "unnamed_bytes"), text));
     return command_printed();

@@ -1,5 +1,6 @@
 #include "mirror/seeder.h"
 
+#include "base/plural.h"
 #include "mirror/listing.h"
 #include "mirror/tag_pattern.h"
 
@@ -55,7 +56,8 @@ void seeder_match(struct seeder *s, const struct image_name *repository, const c
         (void)snprintf(result->cause, sizeof(result->cause), "%zu tags match: the first %zu are taken", matches->all,
                        matches->count);
     else
-        (void)snprintf(result->cause, sizeof(result->cause), "%zu tags match", matches->all);
+        (void)snprintf(result->cause, sizeof(result->cause), "%zu %s", matches->all,
+                       plural(matches->all, "tag matches", "tags match"));
 }
 
 static bool has_image(const struct seed *seed, const char *image)

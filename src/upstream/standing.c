@@ -2,6 +2,7 @@
 
 #include "base/clock.h"
 #include "base/metrics.h"
+#include "base/plural.h"
 #include "upstream/ledger.h"
 #include "upstream/limit429.h"
 
@@ -98,7 +99,8 @@ static void say_spent(const struct source *s, const struct intent *intent, int64
         say(f, s, intent->anonymous, "%lld of %lld pulls left, which are kept for pods that wait",
             (long long)b->remaining, (long long)b->limit);
     else if (b->remaining > 0)
-        say(f, s, intent->anonymous, "the last %lld pulls are under way", (long long)b->remaining);
+        say(f, s, intent->anonymous, "the last %lld %s under way", (long long)b->remaining,
+            plural((uint64_t)b->remaining, "pull is", "pulls are"));
     else
         say(f, s, intent->anonymous, "no pulls left, looked at again in %lld s", seconds(f->retry_after_ms));
 }

@@ -191,7 +191,7 @@ def test_more_images_than_one_request_has(launch, image):
     answer = audit(m, "-", status=3, text=lines)
     assert (answer["served"], answer["wanting"]) == (1, 450)
     text = Cli(m)("audit", "--image", "alpha:1", "--platform", "linux/amd64", "--wanting")
-    assert text == "\n1 of 1 images would be served without an upstream.\n"
+    assert text == "1 of 1 images would be served without an upstream.\n"
 
 
 @pytest.mark.parametrize("body,code", [

@@ -431,7 +431,7 @@ def test_a_bit_that_flips_is_found_and_the_rest_is_restored(filled, large, hub, 
     r = cli.run("verify", file)
     assert r.returncode == 3 and f"blobs/{d.replace(':', '/')}: its bytes do not have this digest" in r.stderr
     destroy(m, store)
-    assert "1 contents are wrong" in cli("restore", file, status=3)
+    assert "1 content is wrong" in cli("restore", file, status=3)
     is_without_upstream(m, hub, images)
     assert not file_of(store, d).exists()
     hub.listen()
@@ -470,7 +470,7 @@ def test_what_is_no_backup_is_told_by_its_entry(filled, store, tmp_path):
 def test_a_file_that_somebody_has_changed_is_not_in_it(filled, store, tmp_path):
     m, cli, images = filled
     flip(file_of(store, images[0].largest()))
-    assert "1 blobs left the store meanwhile" in cli("backup", tmp_path / "a")
+    assert "1 blob left the store meanwhile" in cli("backup", tmp_path / "a")
     assert cli.run("verify", tmp_path / "a").returncode == 0
 
 

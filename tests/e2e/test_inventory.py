@@ -29,7 +29,8 @@ def images(cli, *args):
 
 def test_ls_shows_what_was_pulled(served, image):
     m, cli = served
-    assert cli.json("ls")["images"] == []
+    assert cli.json("ls")["images"] == [] and cli("ls") == "Nothing is stored.\n"
+    assert cli("du").startswith("all ")
     alpha = image()
     pull(m, alpha)
     settled(cli, ALPHA)
@@ -41,6 +42,8 @@ def test_ls_shows_what_was_pulled(served, image):
     assert i["bytes"] == sum(alpha.path(d).stat().st_size for d in alpha.everything())
     text = cli("ls")
     assert ALPHA in text and "amd64" in text and alpha.digest[7:19] in text
+    assert cli("ls", "quay.io/*") == "No image that is stored matches.\n"
+    assert cli("tags", "beta") == "No tag of this repository is stored.\n"
 
 
 def test_ls_shows_what_is_lacking(served, image):

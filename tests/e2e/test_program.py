@@ -108,6 +108,10 @@ def test_every_command_has_help_that_fits_a_terminal(entrepot):
         r = entrepot(name, "--help")
         assert r.returncode == 0 and r.stdout.startswith(f"Usage: entrepot {name}"), name
         assert max(map(len, r.stdout.splitlines())) <= 120, name
+        assert entrepot("help", name).stdout == r.stdout, name
+    r = entrepot("help", "sevre")
+    assert r.returncode == 2 and "serve" in r.stderr and not r.stdout
+    assert entrepot("help").stdout == entrepot("--help").stdout
 
 
 def test_the_manual_has_every_command_and_roff_no_complaint(entrepot):

@@ -128,7 +128,7 @@ static const struct family families[] = {
     [METRIC_PUBLIC_LIMIT] = {"entrepot_budget_public_limit", GAUGE, .collected = true, .labels = {"registry", "source"},
                              .help = "Of a source with an account, what everybody without one may pull there, as "
                                      "questions of visibility have shown it. They cost nothing, and nothing is pulled "
-                                     "so."},
+                                     "so but what nobody could say of that it is everybody's."},
     [METRIC_PUBLIC_REMAINING] = {"entrepot_budget_public_remaining", GAUGE, .collected = true,
                                  .labels = {"registry", "source"},
                                  .help = "How many of them are left: what this address could still pull without the "

@@ -45,6 +45,7 @@ struct flight_target {
     const char *registry, *repository;
     const struct digest *digest;
     bool is_private; /* its bytes are for this repository only: such a flight is found under its name alone */
+    bool as_public;  /* fetched without an account: upstream_job.as_public */
     bool has_others; /* the registry has more than one source */
     struct flight_rules rules;
 };

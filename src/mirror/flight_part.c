@@ -330,6 +330,7 @@ int part_ask(struct part *p, bool head, int64_t delay_ms)
         .object = UPSTREAM_BLOB,
         .reference = digest_format(&f->digest, digest),
         .head = head,
+        .as_public = f->as_public,
         .avoid = f->shunned | f->avoid,
         .offset = head ? 0 : p->at,
         .length = head || is_last(p) ? 0 : p->end - p->at,

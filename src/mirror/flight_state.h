@@ -87,7 +87,7 @@ struct flight {
     /* set at create */
     struct digest digest;
     char *key, *registry, *repository;
-    bool is_private, is_prefetch, has_others;
+    bool is_private, as_public, is_prefetch, has_others;
     struct flight_rules rules;
     int64_t began_at; /* wall clock, ms */
     int fd;           /* the partial file; the blob itself once it is published */

@@ -132,6 +132,7 @@ static int create(struct flights *fs, const struct flight_target *t, struct flig
     f->work.run = flight_hash;
     f->digest = *t->digest;
     f->is_private = t->is_private;
+    f->as_public = t->as_public;
     f->has_others = t->has_others;
     f->shunned = t->has_others ? shunned_sources(fs, t->digest) : 0;
     f->vouched = !privacy_is_needed(fs->needs.privacy);

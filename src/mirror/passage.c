@@ -1,6 +1,8 @@
 #include "mirror/passage.h"
 
 #include "base/clock.h"
+#include "base/digest.h"
+#include "mirror/flight.h"
 #include "upstream/upstream.h"
 
 #include <assert.h>
@@ -22,6 +24,7 @@ struct passage {
     /* set at open */
     struct digest digest;
     char *registry, *repository;
+    bool as_public;
     int64_t patience_ms;
     char *ring;
 
@@ -68,6 +71,7 @@ static int ask(struct passage *p, int64_t delay_ms)
         .repository = p->repository,
         .object = UPSTREAM_BLOB,
         .reference = digest_format(&p->digest, digest),
+        .as_public = p->as_public,
         .offset = p->come,
         .delay_ms = delay_ms,
         .callbacks = &callbacks,
@@ -198,8 +202,7 @@ static const struct upstream_callbacks callbacks = {
 
 /* --- bytes go: the session's thread ---------------------------------------------------------------------------- */
 
-int passage_open(struct passages *all, const char *registry, const char *repository, const struct digest *digest,
-                 int64_t patience_ms, struct passage **ret_passage)
+int passage_open(struct passages *all, const struct flight_target *t, struct passage **ret_passage)
 {
     if (++all->count > PASSAGES_MAX) {
         all->count--;
@@ -212,14 +215,15 @@ int passage_open(struct passages *all, const char *registry, const char *reposit
     }
     p->all = all;
     p->refs = 1;
-    p->digest = *digest;
-    p->patience_ms = patience_ms;
+    p->digest = *t->digest;
+    p->as_public = t->as_public;
+    p->patience_ms = t->rules.patience_ms;
     p->progressed_at = clock_monotonic_ms();
-    p->registry = strdup(registry);
-    p->repository = strdup(repository);
+    p->registry = strdup(t->registry);
+    p->repository = strdup(t->repository);
     p->ring = malloc(PASSAGE_RING);
     gate_init(&p->gate, all->gates);
-    int r = p->registry && p->repository && p->ring ? digest_begin(digest->algorithm, &p->hash) : -ENOMEM;
+    int r = p->registry && p->repository && p->ring ? digest_begin(t->digest->algorithm, &p->hash) : -ENOMEM;
     p->is_running = true;
     if (r == 0)
         r = ask(p, 0);

@@ -10,7 +10,6 @@
  */
 #pragma once
 
-#include "base/digest.h"
 #include "base/limits.h"
 #include "mirror/gate.h"
 #include "mirror/recent.h"
@@ -23,6 +22,7 @@
 
 struct upstream;
 struct passage;
+struct flight_target;
 
 /* What all of them share; zeroes and the first two to begin with. */
 struct passages {
@@ -31,9 +31,8 @@ struct passages {
     atomic_uint count;
 };
 
-/* -EBUSY: there are too many. -ENOMEM, -ECANCELED. `digest`: of the blob. */
-MUST_CHECK int passage_open(struct passages *all, const char *registry, const char *repository,
-                            const struct digest *digest, int64_t patience_ms, struct passage **ret_passage);
+/* What a flight would fetch. -EBUSY: there are too many. -ENOMEM, -ECANCELED. */
+MUST_CHECK int passage_open(struct passages *all, const struct flight_target *t, struct passage **ret_passage);
 /* As flight_wait(). */
 MUST_CHECK int passage_wait(struct passage *p, struct waiter *w, int64_t due, uint64_t *ret_size,
                             struct failure *ret_failure);

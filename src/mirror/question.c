@@ -12,9 +12,9 @@ static const char *const kind_names[] = {"tag", "manifest", "size", "tags", "ref
 
 void question_key(const struct question_target *t, char *key)
 {
-    /* The hash before what may be cut off: accounts must not share an answer. */
-    (void)snprintf(key, RECENT_KEY_MAX, "%s%s %s/%s:%s", kind_names[t->kind], t->login_key ? t->login_key : "",
-                   t->registry, t->repository, t->reference);
+    /* Before what may be cut off: accounts must not share an answer, nor have it with those who have none. */
+    (void)snprintf(key, RECENT_KEY_MAX, "%s%s%s %s/%s:%s", t->as_public ? "-" : "", kind_names[t->kind],
+                   t->login_key ? t->login_key : "", t->registry, t->repository, t->reference);
 }
 
 int questions_create(const struct questions_needs *needs, struct questions **ret_questions)
@@ -198,7 +198,8 @@ void question_ask(struct question *q, int64_t delay_ms)
         .query = q->query.len ? q->query.data : NULL,
         .head = q->step == STEP_HEAD || q->step == STEP_FALLBACK,
         .class = q->asked_as,
-        .anonymous = q->kind == QUESTION_PUBLIC,
+        .look = q->kind == QUESTION_PUBLIC,
+        .as_public = q->as_public,
         .login = q->login,
         .avoid = q->avoid,
         .delay_ms = delay_ms,
@@ -227,6 +228,7 @@ static int create(struct questions *qs, const struct question_target *t, const c
     q->of_blob = t->of_blob;
     q->class = t->class;
     q->is_private = t->is_private;
+    q->as_public = t->as_public;
     q->has_others = t->has_others;
     q->prefetch = t->prefetch;
     q->flight_rules = t->flight_rules;
@@ -321,6 +323,11 @@ const struct pointer *question_pointer(const struct question *q)
 struct document *question_document(const struct question *q)
 {
     return q->document;
+}
+
+bool question_is_unsure(const struct question *q)
+{
+    return q->result.unsure;
 }
 
 unsigned question_requests(const struct question *q)

@@ -55,6 +55,7 @@ struct question_target {
     bool of_blob;                     /* QUESTION_PUBLIC, QUESTION_LOGIN: the reference is a blob's */
     enum upstream_class class;        /* what it is paid from: who joins raises it */
     bool is_private;                  /* what comes is for this repository only */
+    bool as_public;                   /* asked without an account: upstream_job.as_public */
     bool has_others;                  /* the registry has more than one source */
     unsigned prefetch;                /* of a manifest's blobs, when so many at the most are under way; 0: none */
     struct flight_rules flight_rules; /* of those flights */
@@ -83,6 +84,8 @@ const struct failure *question_failure(const struct question *q);
 const struct pointer *question_pointer(const struct question *q);
 /* QUESTION_MANIFEST and the lists; may be NULL otherwise. */
 struct document *question_document(const struct question *q);
+/* QUESTION_PUBLIC: upstream_result.unsure. */
+bool question_is_unsure(const struct question *q);
 /* HTTP requests made so far. */
 unsigned question_requests(const struct question *q);
 void question_unref(struct question *q); /* accepts NULL; the waiter has been forgotten (gate_forget()) */

@@ -94,6 +94,7 @@ static void prefetch(struct question *q, const struct manifest *m)
     struct flight_target target = {.registry = q->registry,
                                    .repository = q->repository,
                                    .is_private = q->is_private,
+                                   .as_public = q->as_public,
                                    .has_others = q->has_others,
                                    .rules = q->flight_rules};
     for (size_t i = 0; m && q->prefetch > 0 && i < m->child_count; i++) {
@@ -238,8 +239,11 @@ static void read_size(struct question *q)
 static void forget_absence(void *arg, const char *tag)
 {
     const struct question *q = arg;
-    const struct question_target target = {
-        .kind = QUESTION_TAG, .registry = q->registry, .repository = q->repository, .reference = tag};
+    const struct question_target target = {.kind = QUESTION_TAG,
+                                           .registry = q->registry,
+                                           .repository = q->repository,
+                                           .reference = tag,
+                                           .as_public = q->as_public};
     char key[RECENT_KEY_MAX];
     struct failure failure;
     question_key(&target, key);
@@ -349,7 +353,7 @@ static void read_fallback(struct question *q)
 static void read_seen(struct question *q)
 {
     struct visibilities *v = q->all->needs.visibilities;
-    if (q->result.error == 0 && q->kind == QUESTION_PUBLIC)
+    if (q->result.error == 0 && !q->result.unsure && q->kind == QUESTION_PUBLIC)
         visibility_note(v, q->registry, q->repository, VISIBILITY_PUBLIC);
     else if (q->result.error == -EACCES && q->kind == QUESTION_PUBLIC)
         visibility_note(v, q->registry, q->repository, VISIBILITY_PRIVATE);

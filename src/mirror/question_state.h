@@ -37,7 +37,7 @@ struct question {
     /* set at create */
     enum question_kind kind;
     char *registry, *repository, *reference, *login;
-    bool of_blob, is_private, has_others;
+    bool of_blob, is_private, as_public, has_others;
     unsigned prefetch;
     struct flight_rules flight_rules;
     char client[EVENT_CLIENT_MAX];

@@ -44,7 +44,7 @@ struct fetch {
 
     /* as the mirror says */
     char registry[LIMIT_NAME + 1], repository[LIMIT_NAME + 1];
-    bool is_private, has_others;
+    bool is_private, as_public, has_others;
     struct flight_rules flight_rules;
 
     struct digest_set seen; /* manifests and blobs that were gone through */
@@ -152,6 +152,7 @@ static int ask_manifest(struct fetch *f, const char *reference, struct document 
     (void)stpcpy(f->registry, s->registry);
     (void)stpcpy(f->repository, s->repository);
     f->is_private = s->is_private;
+    f->as_public = s->as_public;
     f->has_others = s->has_others;
     f->flight_rules = s->flight_rules;
     *ret_document = document_ref(s->document);
@@ -255,6 +256,7 @@ static int start(struct fetch *f, const struct blob *blob, struct follower *w)
         .repository = f->repository,
         .digest = &blob->digest,
         .is_private = f->is_private,
+        .as_public = f->as_public,
         .has_others = f->has_others,
         .rules = f->flight_rules,
     };

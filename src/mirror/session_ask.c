@@ -124,6 +124,7 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
         .of_blob = is_about_seeing && s->object == MIRROR_BLOB,
         .class = class_of(s, is_about_seeing, holds),
         .is_private = s->is_private,
+        .as_public = s->as_public,
         .has_others = s->has_others,
         .prefetch = s->head ? 0 : s->prefetch,
         .flight_rules = s->flight_rules,

@@ -21,6 +21,7 @@ static struct flight_target flight_target(const struct mirror_session *s)
         .repository = s->repository,
         .digest = &s->digest,
         .is_private = s->is_private,
+        .as_public = s->as_public,
         .has_others = s->has_others,
         .rules = s->flight_rules,
     };
@@ -96,8 +97,8 @@ static int answer_checked(struct mirror_session *s, uint64_t size)
 static int open_passage(struct mirror_session *s)
 {
     char text[DIGEST_TEXT_MAX];
-    int r = passage_open(&s->mirror->passages, s->registry, s->repository, &s->digest, s->flight_rules.patience_ms,
-                         &s->passage);
+    const struct flight_target target = flight_target(s);
+    int r = passage_open(&s->mirror->passages, &target, &s->passage);
     log_event(LOG_WARN, r == 0 ? "passing_by" : "not_passing_by", LOG_S("registry", s->registry),
               LOG_S("repository", s->repository), LOG_S("digest", digest_format(&s->digest, text)),
               LOG_S("cause", "the store is full"));

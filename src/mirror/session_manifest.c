@@ -54,7 +54,8 @@ static int resolve(struct mirror_session *s, enum pointer_kind pointer_kind, enu
     pointer_key_make(&key, s->registry, s->repository, pointer_kind, s->reference);
     bool known = pointers_get(s->mirror->pointers, &key, &s->pointer) == 0;
     if (known && pointer_kind != POINTER_TAG) /* a list is what it points to */
-        known = s->document || library_get(s->mirror->library, &s->pointer.digest, &s->document) == 0;
+        known = s->document || (session_may_have(s, &s->pointer.digest) &&
+                                library_get(s->mirror->library, &s->pointer.digest, &s->document) == 0);
     if (known && !s->question && is_fresh(s, &s->pointer)) {
         s->resolved = true;
         return 0;

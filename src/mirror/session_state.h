@@ -58,6 +58,7 @@ struct mirror_session {
     struct blobstore_content *content; /* of the blob, where it is stored */
     bool seen;                         /* the repository may be seen */
     bool is_private;                   /* but not by everybody */
+    bool as_public;                    /* nobody has said by whom: no account is shown for it */
     bool greeting;                     /* s->question is whether by the client's own account */
     bool hidden;                       /* which has shown nothing, or is none */
     struct pointer pointer;
@@ -98,6 +99,8 @@ int session_fail_cut(struct mirror_session *s);
 
 /* session_see.c */
 int session_see(struct mirror_session *s);
+/* Whether what is stored under the digest may be served without asking. */
+bool session_may_have(struct mirror_session *s, const struct digest *digest);
 int session_prove(struct mirror_session *s, const struct digest *digest);
 
 /* session_manifest.c */

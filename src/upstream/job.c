@@ -8,7 +8,7 @@
  *   (end)     on_done has been called; the job is freed
  *
  * Every state but NEW is left for the end by job_cancel(), too. go_on() chooses the next source; each is behind after
- * at most one look and one attempt, so that every way through the table ends.
+ * at most one look at its account and one attempt, so that every way through the table ends.
  */
 #include "upstream/job.h"
 
@@ -51,7 +51,8 @@ struct job {
     unsigned index; /* that is asked */
     struct ticket ticket;
     struct attempt *attempt;
-    bool passing; /* on_head has been called */
+    bool passing;         /* on_head has been called for this attempt */
+    struct failure shown; /* a look: who has shown it, without an error */
     unsigned requests;
 };
 
@@ -96,8 +97,9 @@ int job_create(const struct upstream_job *request, struct sources *sources, stru
                    .cause = is_digest(reference) ? UPSTREAM_BY_DIGEST : UPSTREAM_BY_TAG,
                    .class = request->class,
                    .head = request->head,
-                   .anonymous = request->anonymous},
+                   .anonymous = request->look || (request->as_public && sources_have_accounts(sources))},
         .by_digest = request->object == UPSTREAM_BLOB || (request->object == UPSTREAM_MANIFEST && is_digest(reference)),
+        .look = request->look,
         .behind = request->avoid,
     };
     job->first = sources_first(sources, &job->walk);
@@ -158,6 +160,7 @@ static void finish(struct job *job, const struct failure *f)
         .message = f->message,
         .source = f->asked ? f->source : UINT_MAX,
         .with_account = f->with_account,
+        .unsure = job->walk.look && f->error == 0 && !sources_agree(job->sources, &job->walk),
     };
     job->callbacks->on_done(job->arg, &result);
     job_destroy(job);
@@ -238,17 +241,26 @@ static struct failure failure_of(const struct job *job, const struct attempt_res
     return f;
 }
 
-/* Another source would say the same, or nobody wants to know. */
+/* Another source would say the same, or nobody wants to know. In a look others have their say. */
 static bool is_final(const struct job *job, const struct attempt_result *r)
 {
-    return job->passing || r->error == -ECANCELED || r->error == -ENOMEM || r->error == -ERANGE || r->error == -EBUSY ||
-           (r->error == 0 && job->state == JOB_ASKING);
+    bool has_answered = job->passing || (r->error == 0 && job->state == JOB_ASKING);
+    return (has_answered && !job->walk.look) || r->error == -ECANCELED || r->error == -ENOMEM || r->error == -ERANGE ||
+           r->error == -EBUSY;
 }
 
 /* A registry without HEAD has not said that it does not have it. */
 static bool is_blind(const struct attempt_result *r)
 {
     return r->status == 400 || r->status == 405 || r->status == 501;
+}
+
+/* The first is told. */
+static void show(struct job *job, const struct failure *f)
+{
+    if (!job->walk.shown)
+        job->shown = *f;
+    sources_show(job->sources, &job->walk, job->index);
 }
 
 static void attempt_done(void *arg, const struct attempt_result *r)
@@ -267,7 +279,9 @@ static void attempt_done(void *arg, const struct attempt_result *r)
     if (is_final(job, r)) {
         finish(job, &f);
     } else {
-        if (r->error < 0 && !(looked && is_blind(r)))
+        if (r->error == 0 && !looked)
+            show(job, &f);
+        else if (r->error < 0 && !(looked && is_blind(r)))
             sources_pass(job->sources, &job->walk, job->index, &f);
         else
             job->walk.surveyed |= 1U << job->index;
@@ -299,6 +313,7 @@ static void try(struct job *job, bool survey)
         finish_with(job, r, r == -ENOMEM ? "no memory" : "the URL is too long");
         return;
     }
+    job->passing = false;
     standing_begin(s, &job->walk.intent, survey, &job->ticket);
     job->state = survey ? JOB_LOOKING : JOB_ASKING;
     attempt_start(job->attempt);
@@ -306,7 +321,9 @@ static void try(struct job *job, bool survey)
 
 static void give_up(struct job *job)
 {
-    if (job->walk.outcome.rank > 0)
+    if (job->walk.shown)
+        finish(job, &job->shown);
+    else if (job->walk.outcome.rank > 0)
         finish(job, &job->walk.outcome.told);
     else
         finish_with(job, -EAGAIN, "no other source is left");

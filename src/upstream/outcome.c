@@ -1,6 +1,7 @@
 #include "upstream/outcome.h"
 
 #include <errno.h>
+#include <limits.h>
 
 enum { NOTHING, OF_SIBLING, ODD, ABSENT, DENIED, PASSING, ABSENT_FIRST };
 
@@ -43,4 +44,10 @@ void outcome_add(struct outcome *o, const struct failure *f)
     o->told = *f;
     if (rank == OF_SIBLING && f->error == -ENOENT)
         o->told.error = -EREMOTEIO; /* that it has nothing says nothing about what there is */
+}
+
+void outcome_decide(struct outcome *o, const struct failure *f)
+{
+    o->rank = UINT_MAX;
+    o->told = *f;
 }

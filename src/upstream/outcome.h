@@ -36,3 +36,5 @@ struct outcome {
 };
 
 void outcome_add(struct outcome *o, const struct failure *f);
+/* This one is told, whatever else has failed. */
+void outcome_decide(struct outcome *o, const struct failure *f);

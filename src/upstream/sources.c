@@ -145,20 +145,29 @@ static enum budget_verdict look(const struct sources *s, struct walk *w, unsigne
     return verdict;
 }
 
-/* What everybody may see the registry says. A sibling would tell what it has, wherever it has it from. */
-static bool may_ask(const struct source *s, const struct walk *w, bool siblings)
+/* It may show more to an account than to everybody; where none has an account any more, it may have done so. */
+static bool has_say(const struct sources *s, const struct source *source)
 {
-    if (s->sibling && w->intent.anonymous)
-        return false;
-    return w->by_digest ? s->sibling == siblings : s->tags;
+    return !source->sibling && (source->basic || !sources_have_accounts(s));
 }
 
-static enum budget_verdict choose_among(const struct sources *s, struct walk *w, bool siblings, unsigned first,
+/* There are two rounds: siblings are asked in the first, or who has a say in a look. What everybody may see no sibling
+ * is asked: it would tell what it has, wherever it has it from. */
+static bool may_ask(const struct sources *s, const struct source *source, const struct walk *w, bool first_round)
+{
+    if (w->look && first_round)
+        return has_say(s, source);
+    if ((source->sibling && w->intent.anonymous) || w->shown)
+        return false;
+    return w->by_digest ? source->sibling == first_round : source->tags;
+}
+
+static enum budget_verdict choose_among(const struct sources *s, struct walk *w, bool first_round, unsigned first,
                                         int64_t now, unsigned *ret_index)
 {
     for (unsigned i = 0; i < s->count; i++) {
         const struct source *source = s->items[i];
-        if (is_behind(w, i) || !may_ask(source, w, siblings))
+        if (is_behind(w, i) || !may_ask(s, source, w, first_round))
             continue;
         enum budget_verdict verdict = look(s, w, i, first, now);
         if (verdict == BUDGET_NO)
@@ -175,19 +184,48 @@ static enum budget_verdict choose_among(const struct sources *s, struct walk *w,
 enum budget_verdict sources_choose(const struct sources *s, struct walk *w, unsigned first, int64_t now,
                                    unsigned *ret_index)
 {
-    enum budget_verdict verdict = w->by_digest ? choose_among(s, w, true, first, now, ret_index) : BUDGET_NO;
+    bool two_rounds = w->by_digest || w->look;
+    enum budget_verdict verdict = two_rounds ? choose_among(s, w, true, first, now, ret_index) : BUDGET_NO;
     return verdict != BUDGET_NO ? verdict : choose_among(s, w, false, first, now, ret_index);
+}
+
+static uint32_t same_places(const struct sources *s, unsigned index)
+{
+    uint32_t same = 0;
+    for (unsigned i = 0; i < s->count; i++)
+        if (is_same_place(s->items[index], s->items[i]))
+            same |= 1U << i;
+    return same;
 }
 
 void sources_pass(const struct sources *s, struct walk *w, unsigned index, const struct failure *failure)
 {
+    if (w->look && failure->error == -EACCES && has_say(s, s->items[index])) {
+        outcome_decide(&w->outcome, failure);
+        w->shown = 0;
+        w->behind = UINT32_MAX;
+        return;
+    }
     outcome_add(&w->outcome, failure);
     w->behind |= 1U << index;
-    bool all = failure->error == -ENOENT || w->intent.anonymous; /* accounts make no difference */
-    for (unsigned i = 0; all && i < s->count; i++)
-        if (is_same_place(s->items[index], s->items[i]))
-            w->behind |= 1U << i;
+    if (failure->error == -ENOENT || w->intent.anonymous) /* accounts make no difference */
+        w->behind |= same_places(s, index);
     /* What the first says of its tags is believed; others may just not have them yet. */
     if (failure->error == -ENOENT && failure->first && !w->by_digest)
         w->behind = UINT32_MAX;
+}
+
+void sources_show(const struct sources *s, struct walk *w, unsigned index)
+{
+    uint32_t same = same_places(s, index);
+    w->shown |= same;
+    w->behind |= same;
+}
+
+bool sources_agree(const struct sources *s, const struct walk *w)
+{
+    for (unsigned i = 0; i < s->count; i++)
+        if (has_say(s, s->items[i]) && !(w->shown >> i & 1))
+            return false;
+    return true;
 }

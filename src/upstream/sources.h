@@ -34,8 +34,10 @@ bool sources_have_accounts(const struct sources *s);
 struct walk {
     struct intent intent;
     bool by_digest;    /* any source will do; otherwise those that are believed */
+    bool look;         /* upstream.h; the intent is anonymous */
     uint32_t behind;   /* bit i: not source i, any more */
     uint32_t surveyed; /* bit i: a HEAD has looked what is left */
+    uint32_t shown;    /* a look: bit i: everybody may see it at source i */
     struct outcome outcome;
 };
 
@@ -46,7 +48,11 @@ unsigned sources_first(const struct sources *s, const struct walk *w);
  * first), BUDGET_WAIT (somebody does that), with *ret_index; BUDGET_NO: none is left. */
 enum budget_verdict sources_choose(const struct sources *s, struct walk *w, unsigned first, int64_t now,
                                    unsigned *ret_index);
-/* It failed: it is behind, and what would say the same with it. */
+/* It failed: it is behind, and what would say the same with it. A refusal may end a look. */
 void sources_pass(const struct sources *s, struct walk *w, unsigned index, const struct failure *failure);
+/* A look: it has shown it. It is behind, and what would say the same with it. */
+void sources_show(const struct sources *s, struct walk *w, unsigned index);
+/* A look: whether all have shown it who might show more to an account. */
+bool sources_agree(const struct sources *s, const struct walk *w);
 
 AUTO_DEFINE(struct sources, sources_unref);

@@ -9,6 +9,12 @@
  * to go on from an offset, with another source, is the flight's business (src/mirror/flight.c). protocol.md §1, §2;
  * pitfalls.md 2.
  *
+ * A look asks whether everybody may see something, and shows no account. Who has an account of ours might show it more
+ * than everybody sees, so that each such host is asked; one that refuses ends it (-EACCES), whatever others say. Those
+ * without an account are asked where none of them has answered so or so, and can only say that there is something to be
+ * had (`unsure`). Where no source has an account any more, each may have had one. on_head is called for each that shows
+ * it.
+ *
  * Which source: by digest any; tags, lists and referrers only from those that are believed (tags: true). Siblings are
  * asked first for what has a digest, but never what the public may see. A source whose breaker is open, whose host
  * wants to be left in peace, or whose account has spent its budget (for GETs of manifests, which alone are counted) is
@@ -60,6 +66,7 @@ struct upstream_result {
     const char *message;    /* plain words for logs and error bodies: "registry-1.docker.io: connection refused" */
     unsigned source;        /* that answered, or failed in the way that is told; UINT_MAX: none was asked */
     bool with_account;      /* and was shown its account */
+    bool unsure;            /* of a look that went well: not all who may know better have shown it */
 };
 /*
  * error:  -ENOENT        404, or a name the registry does not know
@@ -101,7 +108,9 @@ struct upstream_job {
     const char *query;     /* already encoded, without `?`, or NULL: "n=100&last=x" */
     bool head;             /* HEAD instead of GET */
     enum upstream_class class;
-    bool anonymous; /* as the public would ask: no account is shown, and no sibling is asked */
+    bool look;      /* may everybody see it? See above */
+    bool as_public; /* nobody has said that everybody may see it: no more than what everybody may see. A registry that
+                     * has accounts is shown none of them, and no sibling is asked */
     /* "Basic …": with this account instead of any of ours. It is shown to the registry's own host alone, and to nobody
      * else's. NULL: as configured. */
     const char *login;

@@ -233,6 +233,36 @@ def test_what_is_public_elsewhere_does_not_open_a_private_name(shared, hub):
     assert_hidden(client, [f"/v2/{APP}/manifests/{digest}", f"/v2/{APP}/blobs/{layer}"])
 
 
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_who_takes_the_name_at_another_host_does_not_open_it(launch, hub, second, account, ours_first):
+    app = Private(hub)
+    digest, layer = make_image(hub)
+    for name in (digest, "1", "all"):
+        second.manifests[APP, name] = hub.manifests["library/made", digest]
+    hub.only_in[layer] = {"library/made", APP}  # the layer is no secret, and may be anywhere
+    sources = [{"name": "ours", "url": hub.url(), "credentials": account(hub, "jo")},
+               {"name": "other", "url": second.url(), "tags": True}]
+    m = launch(registries={"docker.io": {"sources": sources if ours_first else sources[::-1]}})
+    client = Client(m.host_port)
+    assert_hidden(client, [f"/v2/{APP}/manifests/{digest}", f"/v2/{APP}/blobs/{layer}", *app.everything()])
+    assert_served(client, [f"/v2/library/made/manifests/{digest}", f"/v2/library/made/blobs/{layer}"])
+
+
+def test_while_its_host_does_not_say_others_show_what_everybody_may_see(launch, hub, second, account):
+    """Nobody knows who may see it. So no account is shown for it, and it is looked at again."""
+    app = Private(hub)
+    digest, layer = make_image(second)
+    second.manifests[APP, digest] = second.manifests["library/made", digest]
+    m = launch(registries={"docker.io": {"sources": [
+        {"name": "ours", "url": hub.url(), "credentials": account(hub, "jo")}, {"name": "other", "url": second.url()}]}})
+    client = Client(m.host_port)
+    with hub.fault("status", code=404, where="registry", method="HEAD"):
+        assert_served(client, [f"/v2/{APP}/manifests/{digest}"])
+        assert_hidden(client, [f"/v2/{APP}/manifests/{app.manifest}", f"/v2/{APP}/blobs/{app.layer}"])
+    assert "jo" not in {rec.user for rec in hub.requests}
+    assert client.get(f"/v2/{APP}/manifests/{digest}").status == 404
+
+
 # --- as time goes by ------------------------------------------------------------------------------------------------
 
 def test_it_stays_private_over_restarts_and_with_the_upstream_gone(shared, hub):

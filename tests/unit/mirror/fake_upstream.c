@@ -95,6 +95,7 @@ static void play_done(struct fake_job *j, struct upstream_result *result)
         result->error = j->ended;
     if (result->source == 0)
         result->source = j->source;
+    result->unsure = j->unsure;
     j->job.callbacks->on_done(j->job.arg, result);
     (void)pthread_mutex_lock(&u->lock);
     unlink_job(u, j); /* after what it has led to was submitted: fake_await_idle() */

@@ -19,6 +19,7 @@ struct fake_job {
     int ended; /* what a callback has returned to end it */
     bool is_taken, has_head;
     unsigned source; /* of the registry's: what head and result say */
+    bool unsure;     /* what the result says */
 };
 
 struct upstream *fake_start(void);

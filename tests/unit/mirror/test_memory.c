@@ -100,7 +100,7 @@ static void play(struct fake_job *j, void *arg)
         give(j, MEDIA_TYPE_OCI_INDEX, REFERRERS, strlen(REFERRERS), "");
         break;
     case UPSTREAM_MANIFEST:
-        if (j->job.anonymous)
+        if (j->job.look)
             fake_play_done(j, -EACCES, 401); /* nothing here is for everybody */
         else
             give(j, MEDIA_TYPE_OCI_MANIFEST, manifest.bytes, manifest.len, manifest.name);

@@ -88,7 +88,7 @@ static struct fake_job *expect(const char *repository, bool anonymous, enum upst
 {
     struct fake_job *j = fake_expect(world.upstream, object, head, reference);
     ck_assert_str_eq(j->job.repository, repository);
-    ck_assert(j->job.anonymous == anonymous);
+    ck_assert(j->job.look == anonymous);
     return j;
 }
 
@@ -97,7 +97,7 @@ static struct fake_job *expect_look(const char *repository)
 {
     struct fake_job *j = fake_take(world.upstream);
     ck_assert_str_eq(j->job.repository, repository);
-    ck_assert(j->job.anonymous);
+    ck_assert(j->job.look);
     return j;
 }
 
@@ -324,6 +324,60 @@ START_TEST(without_accounts_nobody_looks)
 }
 END_TEST
 
+/* As the public would: no account is shown. */
+static struct fake_job *expect_public(const char *repository, enum upstream_object object, bool head,
+                                      const char *reference)
+{
+    struct fake_job *j = expect(repository, false, object, head, reference);
+    ck_assert(j->job.as_public);
+    return j;
+}
+
+START_TEST(what_began_before_there_was_an_account_shows_none)
+{
+    struct client c, early, late;
+    fake_has_accounts(world.upstream, false);
+    ck_assert(!step(&c, MIRROR_MANIFEST, false, SECRET, "latest"));
+    ck_assert(!step(&early, MIRROR_BLOB, false, SECRET, blob.name));
+    struct fake_job *j = expect_public(SECRET, UPSTREAM_MANIFEST, true, "latest");
+    struct fake_job *bytes = expect_public(SECRET, UPSTREAM_BLOB, true, blob.name);
+    fake_has_accounts(world.upstream, true);
+    know(SECRET, VISIBILITY_PRIVATE);
+    open_to_all(true);
+    ck_assert(!step(&late, MIRROR_MANIFEST, false, SECRET, manifest.name)); /* joins none of them */
+    struct fake_job *other = expect(SECRET, false, UPSTREAM_MANIFEST, false, manifest.name);
+    ck_assert(!other->job.as_public);
+    fake_give(other, MEDIA_TYPE_OCI_MANIFEST, manifest.bytes, manifest.len);
+    expect_manifest(&late);
+    fake_give_head(j, MEDIA_TYPE_OCI_MANIFEST, manifest.name, (int64_t)manifest.len);
+    client_go_on(&c);
+    /* what the account has brought in meanwhile is not for who has come without it */
+    fake_done(expect_public(SECRET, UPSTREAM_MANIFEST, true, manifest.name), -EACCES, 401);
+    expect_unknown(&c);
+    fake_done(bytes, -EACCES, 401);
+    expect_unknown(&early);
+}
+END_TEST
+
+START_TEST(nor_is_it_served_a_list_that_an_account_has_brought_in)
+{
+    static const char tags[] = "{\"tags\":[\"a\"]}";
+    struct client early, late;
+    fake_has_accounts(world.upstream, false);
+    ck_assert(!step(&early, MIRROR_TAGS, false, SECRET, NULL));
+    struct fake_job *j = expect_public(SECRET, UPSTREAM_TAGS, false, NULL);
+    fake_has_accounts(world.upstream, true);
+    know(SECRET, VISIBILITY_PRIVATE);
+    open_to_all(true);
+    ck_assert(!step(&late, MIRROR_TAGS, false, SECRET, NULL));
+    fake_give(expect(SECRET, false, UPSTREAM_TAGS, false, NULL), MEDIA_TYPE_JSON, tags, sizeof(tags) - 1);
+    ck_assert_int_eq(client_answer(&late)->status, 200);
+    client_close(&late);
+    fake_done(j, -EACCES, 401);
+    expect_unknown(&early);
+}
+END_TEST
+
 /* --- the anonymous look --------------------------------------------------------------------------------------------
  */
 
@@ -359,6 +413,41 @@ START_TEST(a_look_that_fails_shows_it_to_nobody)
     ck_assert_int_ge(client_answer(&c)->status, 400);
     client_close(&c);
     ck_assert_uint_eq(fake_count(world.upstream), 1); /* nothing else was asked */
+}
+END_TEST
+
+/* Somebody has it, and who has the account does not answer. */
+START_TEST(a_look_that_is_not_sure_shows_what_comes_without_the_account)
+{
+    struct client c;
+    for (unsigned i = 0; i < 2; i++) { /* nothing is remembered of it */
+        ck_assert(!step(&c, MIRROR_MANIFEST, false, THIRD, manifest.name));
+        struct fake_job *j = expect_look(THIRD);
+        j->unsure = true;
+        fake_give_head(j, MEDIA_TYPE_OCI_MANIFEST, manifest.name, (int64_t)manifest.len);
+        client_go_on(&c);
+        if (i == 0)
+            fake_give(expect_public(THIRD, UPSTREAM_MANIFEST, false, manifest.name), MEDIA_TYPE_OCI_MANIFEST,
+                      manifest.bytes, manifest.len);
+        expect_manifest(&c);
+    }
+    know(PUBLIC, VISIBILITY_PUBLIC);
+    client_open(&c, MIRROR_MANIFEST, false, PUBLIC, manifest.name); /* what came so is everybody's */
+    ck_assert(client_step(&c));
+    expect_manifest(&c);
+}
+END_TEST
+
+START_TEST(nor_does_it_change_what_is_known)
+{
+    struct client c;
+    know_all();
+    world_advance(VISIBILITY_TTL_MS);
+    ck_assert(!step(&c, MIRROR_MANIFEST, false, SECRET, manifest.name));
+    struct fake_job *j = expect_look(SECRET);
+    j->unsure = true;
+    fake_give_head(j, MEDIA_TYPE_OCI_MANIFEST, manifest.name, (int64_t)manifest.len);
+    expect_unknown(&c);
 }
 END_TEST
 
@@ -839,8 +928,12 @@ int main(void)
     tcase_add_test(tests, an_open_one_is_served_with_the_account);
     tcase_add_test(tests, a_public_one_is_served);
     tcase_add_test(tests, without_accounts_nobody_looks);
+    tcase_add_test(tests, what_began_before_there_was_an_account_shows_none);
+    tcase_add_test(tests, nor_is_it_served_a_list_that_an_account_has_brought_in);
     tcase_add_test(tests, everybody_waits_for_one_look_an_hour);
     tcase_add_loop_test(tests, a_look_that_fails_shows_it_to_nobody, 0, ARRAY_SIZE(failures));
+    tcase_add_test(tests, a_look_that_is_not_sure_shows_what_comes_without_the_account);
+    tcase_add_test(tests, nor_does_it_change_what_is_known);
     tcase_add_loop_test(tests, while_a_look_fails_the_last_answer_counts, 0, ARRAY_SIZE(failures));
     tcase_add_test(tests, nobody_waits_for_a_look_that_nobody_answers_where_the_last_answer_counts);
     tcase_add_test(tests, a_repository_that_becomes_public_is_shown);

@@ -142,14 +142,27 @@ static unsigned heads(size_t i)
 static char files[2][64];
 
 /* `auth` is base64 of user:password, for any name of the test's registries. */
-static void give_account(size_t i, size_t source, const char *auth)
+static void write_account(size_t i, size_t source, const char *host, const char *auth)
 {
     (void)snprintf(files[i], sizeof(files[i]), "%s", "/tmp/test_sources.XXXXXX");
     int fd = mkstemp(files[i]);
     ck_assert_int_ge(fd, 0);
-    ck_assert_int_gt(dprintf(fd, "{\"auths\":{\"one.test\":{\"auth\":\"%s\"}}}", auth), 0);
+    ck_assert_int_gt(dprintf(fd, "{\"auths\":{\"%s\":{\"auth\":\"%s\"}}}", host, auth), 0);
     (void)close(fd);
     world.sources[0][source].credentials = files[i];
+}
+
+/* At the registry's own host. */
+static void give_account(size_t i, size_t source, const char *auth)
+{
+    write_account(i, source, "one.test", auth);
+}
+
+static void give_account_elsewhere(size_t i, size_t source, const char *auth)
+{
+    char host[32];
+    (void)snprintf(host, sizeof(host), "127.0.0.1:%u", httpd_port(hosts[source].httpd));
+    write_account(i, source, host, auth);
 }
 
 static void start_and_forget_accounts(size_t count)
@@ -357,7 +370,7 @@ START_TEST(a_sibling_is_not_asked_what_the_public_may_see)
         for (size_t k = 0; k < ARRAY_SIZE(references); k++) {
             struct upstream_job job = manifest(references[k]);
             job.head = true;
-            job.anonymous = true;
+            job.look = true;
             ck_assert_int_eq(run(job), statuses[i] == 401 ? -EACCES : -EREMOTEIO);
             ck_assert_uint_eq(probe.result.source, 0);
         }
@@ -654,18 +667,101 @@ START_TEST(a_question_of_the_public_shows_no_account)
     start_and_forget_accounts(2);
     struct upstream_job job = manifest("latest");
     job.head = true;
-    job.anonymous = true;
+    job.look = true;
     ck_assert_int_eq(run(job), -EACCES);
     ck_assert_uint_eq(probe.result.requests, 1); /* the other account would be asked the same */
     ck_assert(!probe.result.with_account);
-    job.anonymous = false;
+    job.look = false;
     ck_assert_msg(run(job) == 0, "%s", probe.message);
     ck_assert(probe.result.with_account);
     hosts[0].only = NULL;
-    job.anonymous = true;
+    job.look = true;
     ck_assert_int_eq(run(job), 0);
     ck_assert(!probe.result.with_account);
     end(1);
+}
+END_TEST
+
+static struct upstream_job look(const char *reference)
+{
+    struct upstream_job job = manifest(reference);
+    job.head = job.look = true;
+    return job;
+}
+
+/* Somebody else may have a repository of that name, and show it to everybody. */
+START_TEST(who_refuses_what_an_account_may_see_is_not_overruled)
+{
+    static const char *const references[] = {DIGEST, "latest"};
+    const char *reference = references[_i % 2];
+    unsigned keeper = (unsigned)_i / 2 % 2; /* of the private one: before or after the other, believed of tags or not */
+    begin(2);
+    keeper ? give_account_elsewhere(0, keeper, JO) : give_account(0, keeper, JO);
+    hosts[keeper].only = "";
+    world.sources[0][1].tags = _i < 4;
+    start_and_forget_accounts(1);
+    ck_assert_int_eq(run(look(reference)), -EACCES);
+    ck_assert_uint_eq(probe.result.source, keeper);
+    ck_assert_uint_eq(asked(1 - keeper), 0);
+    hosts[keeper].only = NULL;
+    ck_assert_int_eq(run(look(reference)), 0);
+    ck_assert(!probe.result.unsure);
+    ck_assert_uint_eq(asked(1 - keeper), 0);
+    end(2);
+}
+END_TEST
+
+START_TEST(every_host_that_has_an_account_must_show_it)
+{
+    begin(3);
+    give_account(0, 0, JO);
+    give_account_elsewhere(1, 1, ANN);
+    start_and_forget_accounts(2);
+    ck_assert_int_eq(run(look(DIGEST)), 0);
+    ck_assert(!probe.result.unsure);
+    ck_assert_uint_eq(probe.result.source, 0);
+    ck_assert_uint_eq(asked(0), 1);
+    ck_assert_uint_eq(asked(1), 1);
+    hosts[1].status = 404;
+    ck_assert_int_eq(run(look(DIGEST)), 0);
+    ck_assert(probe.result.unsure);
+    hosts[1].only = "";
+    ck_assert_int_eq(run(look(DIGEST)), -EACCES);
+    ck_assert_uint_eq(asked(2), 0);
+    end(3);
+}
+END_TEST
+
+START_TEST(who_has_no_account_can_only_say_that_there_is_something)
+{
+    static const int statuses[] = {503, 404};
+    begin(2);
+    give_account(0, 0, JO);
+    hosts[0].status = statuses[_i];
+    start_and_forget_accounts(1);
+    ck_assert_int_eq(run(look(DIGEST)), 0);
+    ck_assert(probe.result.unsure);
+    ck_assert_uint_eq(probe.result.source, 1);
+    struct upstream_job job = manifest(DIGEST);
+    job.as_public = true;
+    hosts[0].status = 200;
+    hosts[0].only = "";
+    ck_assert_int_eq(run(job), 0);
+    ck_assert_uint_eq(probe.result.source, 1);
+    ck_assert(!probe.result.with_account);
+    end(2);
+}
+END_TEST
+
+START_TEST(without_an_account_each_may_have_had_one)
+{
+    begin(2);
+    world_start(&world);
+    ck_assert_int_eq(run(look(DIGEST)), 0);
+    ck_assert(!probe.result.unsure);
+    hosts[0].only = "";
+    ck_assert_int_eq(run(look(DIGEST)), -EACCES);
+    end(2);
 }
 END_TEST
 
@@ -685,7 +781,7 @@ START_TEST(what_the_public_has_left_is_seen_beside_what_an_account_has)
     ck_assert_int_eq(state.public_budget.remaining, -1);
     hosts[0].only = NULL;
     hosts[0].remaining = 7;
-    job.anonymous = true;
+    job.look = true;
     ck_assert_int_eq(run(job), 0);
     state = world_state(&world, "one.test", "first");
     ck_assert_int_eq(state.budget.remaining, 90);
@@ -714,7 +810,7 @@ START_TEST(what_a_redirect_of_an_account_leads_to_is_the_accounts)
     ck_assert(probe.head.with_account && probe.result.with_account);
     hosts[0].only = NULL;
     struct upstream_job job = probe_job(&probe);
-    job.anonymous = true;
+    job.look = true;
     ck_assert_int_eq(run(job), 0);
     ck_assert(!probe.head.with_account && !probe.result.with_account);
     end(2);
@@ -917,6 +1013,10 @@ int main(void)
     tcase_add_test(t, the_next_account_is_asked_when_the_first_has_spent_its_limit);
     tcase_add_test(t, the_account_that_has_more_left_goes_before_one_that_is_low);
     tcase_add_test(t, a_question_of_the_public_shows_no_account);
+    tcase_add_loop_test(t, who_refuses_what_an_account_may_see_is_not_overruled, 0, 8);
+    tcase_add_test(t, every_host_that_has_an_account_must_show_it);
+    tcase_add_loop_test(t, who_has_no_account_can_only_say_that_there_is_something, 0, 2);
+    tcase_add_test(t, without_an_account_each_may_have_had_one);
     tcase_add_test(t, what_the_public_has_left_is_seen_beside_what_an_account_has);
     tcase_add_test(t, what_a_redirect_of_an_account_leads_to_is_the_accounts);
     tcase_add_test(t, a_registry_that_answers_no_heads_is_not_kept_from_gets);

@@ -75,8 +75,11 @@ void trouble_of_request(int status, const char *code, const char *message, struc
 
 void trouble_warning(const struct failure *f, int64_t age_ms, char *text, size_t len)
 {
-    (void)snprintf(text, len, "299 - \"stale, last checked %lld s ago: %s", (long long)(age_ms / CLOCK_SECOND),
-                   f->message);
+    if (age_ms < 0)
+        (void)snprintf(text, len, "299 - \"stale, last checked before the clock was set back: %s", f->message);
+    else
+        (void)snprintf(text, len, "299 - \"stale, last checked %lld s ago: %s", (long long)(age_ms / CLOCK_SECOND),
+                       f->message);
     for (char *p = text + 7; *p; p++)
         if ((unsigned char)*p < ' ' || (unsigned char)*p >= 0x7f || *p == '"' || *p == '\\')
             *p = '\'';

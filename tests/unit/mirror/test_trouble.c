@@ -97,6 +97,15 @@ START_TEST(a_warning_says_how_old_and_why)
 }
 END_TEST
 
+START_TEST(a_clock_that_was_set_back_knows_no_age)
+{
+    const struct failure f = {.error = -EAGAIN, .message = "too many requests"};
+    char text[512];
+    trouble_warning(&f, -90 * CLOCK_SECOND, text, sizeof(text));
+    ck_assert_str_eq(text, "299 - \"stale, last checked before the clock was set back: too many requests\"");
+}
+END_TEST
+
 START_TEST(a_warning_can_stand_in_a_header_whatever_the_upstream_said)
 {
     const struct failure f = {.error = -EAGAIN, .message = "\"x\"\r\nSet-Cookie: a\\b \xc3\xa4\x7f"};
@@ -133,6 +142,7 @@ int main(void)
     tcase_add_test(tests, the_longest_names_and_messages_fit);
     tcase_add_test(tests, a_bad_request_is_told_as_it_is);
     tcase_add_test(tests, a_warning_says_how_old_and_why);
+    tcase_add_test(tests, a_clock_that_was_set_back_knows_no_age);
     tcase_add_test(tests, a_warning_can_stand_in_a_header_whatever_the_upstream_said);
     tcase_add_test(tests, a_warning_that_is_cut_keeps_its_quotes);
     suite_add_tcase(suite, tests);

@@ -49,6 +49,9 @@ struct mirror_request {
     const char *login;         /* "Basic …": the client's own account at the upstream, or NULL; it is not kept */
     const char *login_key;     /* a hash that stands for it, with `login` */
     bool only_if_cached;       /* what is stored or already on its way, or 504: no upstream is asked for it */
+    /* Another mirror asks, and what it makes of the answer nobody here knows: it gets what is here and everybody may
+     * see, whatever mirror_admit() and `login` say, or 504. */
+    bool of_sibling;
     bool is_seeding; /* nobody waits for it: it leaves live pulls their reserve, is not held, and takes nothing
                         that may be out of date */
     struct mirror_waiter waiter;
@@ -124,7 +127,7 @@ MUST_CHECK int mirror_put_job(struct mirror *m, const char *name, const void *va
 /* Copies what it needs of `request`. -ENOMEM. */
 MUST_CHECK int mirror_open(struct mirror *m, const struct mirror_request *request, struct mirror_session **ret_session);
 /* Before the first step: the client may also see what only the registry's accounts may, as if it were open to
- * everybody (registries.NAME.open). */
+ * everybody (registries.NAME.open). No sibling may. */
 void mirror_admit(struct mirror_session *s);
 /* 0: *ret_answer is set, for good. MIRROR_WAIT: suspended; call again after the wake-up. No other result. */
 MUST_CHECK int mirror_step(struct mirror_session *s, struct mirror_answer *ret_answer);

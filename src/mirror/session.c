@@ -126,13 +126,15 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     s->object = request->object;
     s->head = request->head;
     s->page_size = request->page_size;
-    s->only_if_cached = request->only_if_cached;
+    s->of_sibling = request->of_sibling;
+    s->only_if_cached = request->only_if_cached || request->of_sibling;
     s->class = request->is_seeding ? UPSTREAM_SEEDING : UPSTREAM_LIVE;
     s->opened = clock_monotonic_ms();
     (void)snprintf(s->client, sizeof(s->client), "%s", request->client ? request->client : "");
     s->body = BUF_INIT(LIMIT_DOCUMENT);
     s->link = BUF_INIT(4 * KIB);
-    if (request->login && (!(s->login = strdup(request->login)) || !(s->login_key = strdup(request->login_key))))
+    if (request->login && !request->of_sibling &&
+        (!(s->login = strdup(request->login)) || !(s->login_key = strdup(request->login_key))))
         return -ENOMEM;
     if ((request->artifact_type && !(s->artifact_type = strdup(request->artifact_type))) ||
         (request->last && !(s->last = strdup(request->last))))
@@ -146,7 +148,7 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
 
 void mirror_admit(struct mirror_session *s)
 {
-    s->is_open = true;
+    s->is_open = s->is_open || !s->of_sibling;
 }
 
 static int step(struct mirror_session *s)

@@ -2,6 +2,7 @@
 #include "world.h"
 
 #include "base/clock.h"
+#include "mirror/guests.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -574,6 +575,58 @@ START_TEST(nor_by_one_who_wants_only_what_is_cached)
 }
 END_TEST
 
+/* Whatever its login may: what it makes of it, nobody here knows. */
+static int ask_as_sibling(const char *repository, unsigned i)
+{
+    struct client c;
+    const struct mirror_request request = {.object = i ? MIRROR_BLOB : MIRROR_MANIFEST,
+                                           .name = repository,
+                                           .reference = i ? blob.name : manifest.name,
+                                           .page_size = -1,
+                                           .login = "Basic am86czNjcmV0",
+                                           .login_key = "jo",
+                                           .of_sibling = true};
+    client_open_request(&c, &request);
+    mirror_admit(c.session);
+    ck_assert(client_step(&c));
+    int status = c.answer.status;
+    client_close(&c);
+    return status;
+}
+
+START_TEST(a_sibling_gets_what_everybody_may_see_whatever_its_login_may)
+{
+    store_secrets();
+    open_to_all(false);
+    const struct guest jo = {.registry = "docker.io", .repository = SECRET, .login = "jo"};
+    guests_welcome(world.mirror->guests, &jo, clock_monotonic_ms());
+    unsigned asked = fake_count(world.upstream);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(ask_as_sibling(SECRET, i), 504);
+        ck_assert_int_eq(ask_as_sibling(PUBLIC, i), 504);
+        ck_assert_int_eq(ask_as_sibling("company/unknown", i), 504);
+    }
+    open_to_all(true);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(ask_as_sibling(SECRET, i), 200);
+        ck_assert_int_eq(ask_as_sibling(PUBLIC, i), 504);
+    }
+    ck_assert_uint_eq(fake_count(world.upstream), asked);
+}
+END_TEST
+
+START_TEST(a_sibling_gets_what_is_public)
+{
+    know_all();
+    pull_manifest(PUBLIC);
+    pull_blob(PUBLIC);
+    for (unsigned i = 0; i < 2; i++) {
+        ck_assert_int_eq(ask_as_sibling(PUBLIC, i), 200);
+        ck_assert_int_eq(ask_as_sibling(SECRET, i), 504);
+    }
+}
+END_TEST
+
 START_TEST(what_an_upstream_shows_under_a_public_name_is_everybodys_from_then_on)
 {
     struct client c;
@@ -947,6 +1000,8 @@ int main(void)
     tcase_add_test(tests, nor_in_another_private_repository);
     tcase_add_test(tests, nor_while_nobody_can_say);
     tcase_add_test(tests, nor_by_one_who_wants_only_what_is_cached);
+    tcase_add_test(tests, a_sibling_gets_what_everybody_may_see_whatever_its_login_may);
+    tcase_add_test(tests, a_sibling_gets_what_is_public);
     tcase_add_test(tests, what_an_upstream_shows_under_a_public_name_is_everybodys_from_then_on);
     tcase_add_test(tests, what_an_upstream_shows_in_another_private_repository_is_of_both_and_of_no_third);
     tcase_add_test(tests, a_head_under_another_name_shows_no_more_than_a_get);

@@ -153,8 +153,6 @@ static void check_sources(struct reader *reader, const struct config_registry *r
         for (size_t k = 0; k < i; k++)
             if (s->name && r->sources[k].name && strcmp(s->name, r->sources[k].name) == 0)
                 reader_error(reader, path, "%s is said twice", s->name);
-        if (s->sibling && s->credentials)
-            reader_error(reader, path, "a sibling has no credentials");
     }
     if (!tags)
         reader_error(reader, path, "one of them must be believed what a tag means (tags)");

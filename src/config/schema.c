@@ -611,8 +611,11 @@ static const struct schema_item source_items[] = {
      .doc = "What stands before the repository there: with `docker` at `https://public.ecr.aws` the repository "
             "`library/alpine` is `docker/library/alpine`. Projects of a Harbor that is a proxy are such a prefix."},
     {"credentials", SCHEMA_TEXT, SOURCE_AT(credentials), .derived = "anonymous",
-     .doc = "As `registries.NAME.credentials`, a file a source. The file's entry for the host of `url` is used; where "
-            "`url` is the registry's own, one for the registry's names will do."},
+     .doc =
+         "As `registries.NAME.credentials`, a file a source. The file's entry for the host of `url` is used; where "
+         "`url` is the registry's own, one for the registry's names will do; of a sibling, one for the name `sibling`. "
+         "There it is a login of that mirror's `server.auth`, and is sent with each request: over plain HTTP where "
+         "`url` says so."},
     {"ca_file", SCHEMA_TEXT, SOURCE_AT(ca_file), .check = check_ca_file, .derive = derive_source_ca_file,
      .derived = "the registry's", .doc = CA_FILE_DOC},
     {"proxy", SCHEMA_TEXT, SOURCE_AT(proxy), .check = address_check_proxy, .derive = derive_source_proxy,

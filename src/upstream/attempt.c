@@ -10,7 +10,8 @@
  * bounded, so that every way through the table ends.
  *
  * Who sees what: `authorization` belongs to one origin (scheme, host, port), and goes nowhere else. A challenge of
- * another host than the registry's is answered without the account, unless source_trusts() the host.
+ * another host than the registry's is answered without the account, unless source_trusts() the host. A sibling is shown
+ * its account unasked, and no challenge is answered for it.
  */
 #include "upstream/attempt.h"
 
@@ -415,6 +416,12 @@ static void token_denied(struct attempt *at, const struct challenge *c)
     ask(at);
 }
 
+/* A mirror that takes tokens as well would have us show its password to their server, which is no sibling. */
+static bool logs_in_unasked(const struct attempt *at)
+{
+    return at->source->sibling && at->source->basic && !at->intent.anonymous;
+}
+
 static bool may_log_in(struct attempt *at)
 {
     struct grants *grants = at->grants;
@@ -440,7 +447,7 @@ static void challenged(struct attempt *at, struct transfer *t)
     } else if (at->shown == LOGIN_BASIC) {
         grants_note_refusal(grants, at->repository);
         fail(at, -EACCES, "login refused (%d)", at->status);
-    } else if (c.scheme == CHALLENGE_NONE) {
+    } else if (c.scheme == CHALLENGE_NONE || logs_in_unasked(at)) {
         refused(at);
     } else if (c.scheme == CHALLENGE_BASIC && !may_log_in(at)) {
         fail(at, -EACCES, "login refused a moment ago (%d)", at->status);
@@ -642,7 +649,11 @@ void attempt_start(struct attempt *at)
 {
     assert(at->state == ATTEMPT_NEW);
     struct challenge c;
-    if (grants_recall(at->grants, at->repository, &c) == 0) {
+    if (logs_in_unasked(at)) {
+        c = (struct challenge){.scheme = CHALLENGE_BASIC};
+        if (may_log_in(at))
+            (void)adopt(at, &c, &at->url); /* without memory it is not shown, and refused */
+    } else if (grants_recall(at->grants, at->repository, &c) == 0) {
         if (c.scheme != CHALLENGE_BASIC || may_log_in(at))
             at->recalled = adopt(at, &c, &at->url) == 0;
         challenge_finish(&c);

@@ -18,6 +18,8 @@
 static const char *const hub_names[] = {"docker.io", "index.docker.io", "registry-1.docker.io",
                                         "registry.hub.docker.com"};
 
+#define SIBLING_NAME "sibling"
+
 static int duplicate(const char *s, char **ret_copy)
 {
     *ret_copy = s ? strdup(s) : NULL;
@@ -69,11 +71,12 @@ static bool is_hub(const char *name)
     return false;
 }
 
-/* An entry for the registry's names is meant for the registry's own host: another one is not told that account. */
+/* An entry for the registry's names is meant for the registry's own host: another one is not told that account. One for
+ * SIBLING_NAME is any sibling's, so that one Secret does for all replicas, whatever their names. */
 static int read_account(struct source *s, const struct config_registry *registry, const struct config_source *source,
                         struct buf *errors)
 {
-    AUTO_FREE const char **names = calloc(registry->aliases.count + 2 + ARRAY_SIZE(hub_names), sizeof(*names));
+    AUTO_FREE const char **names = calloc(registry->aliases.count + 3 + ARRAY_SIZE(hub_names), sizeof(*names));
     if (!names)
         return -ENOMEM;
     size_t n = 0;
@@ -81,6 +84,8 @@ static int read_account(struct source *s, const struct config_registry *registry
     if (home)
         names[n++] = registry->name;
     names[n++] = s->url.authority;
+    if (source->sibling)
+        names[n++] = SIBLING_NAME;
     for (size_t i = 0; home && i < registry->aliases.count; i++)
         names[n++] = registry->aliases.items[i];
     for (size_t i = 0; i < n; i++)

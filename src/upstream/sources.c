@@ -77,7 +77,7 @@ void sources_unref(struct sources *s)
 bool sources_have_accounts(const struct sources *s)
 {
     for (size_t i = 0; i < s->count; i++)
-        if (s->items[i]->basic)
+        if (s->items[i]->basic && !s->items[i]->sibling)
             return true;
     return false;
 }

@@ -133,7 +133,8 @@ MUST_CHECK int upstream_submit(struct upstream *u, const struct upstream_job *jo
 /* Any thread but the upstream's. New jobs use the new configuration and freshly read credentials; running ones end as
  * they began. Returns when the old configuration is no longer referred to. */
 MUST_CHECK int upstream_reload(struct upstream *u, const struct config *config, struct buf *errors);
-/* Some source of the registry has an account, so that what it answers may not be public. Any thread. */
+/* Some source of the registry has an account, so that what it answers may not be public. Any thread. A sibling's is
+ * none: it gives another mirror nothing but what everybody may see there (mirror/mirror.h, `of_sibling`). */
 bool upstream_has_accounts(struct upstream *u, const char *registry);
 
 /* ------------------------------------------------------------------ health and budgets, for status and persistence */

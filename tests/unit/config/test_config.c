@@ -223,16 +223,17 @@ END_TEST
 START_TEST(a_source_has_what_its_registry_has_unless_it_says_otherwise)
 {
     AUTO(auto_config_destroy)
-    struct config *c = parse("registries:\n"
-                             "  docker.io:\n"
-                             "    auth_hosts: login.example\n"
-                             "    proxy: http://p\n"
-                             "    allow_private: true\n"
-                             "    sources:\n"
-                             "      - {credentials: /a}\n"
-                             "      - {}\n"
-                             "      - {name: e, url: 'https://public.ecr.aws/', prefix: docker, tags: false}\n"
-                             "      - {url: 'http://10.0.0.1:5000', sibling: true, proxy: 'http://q'}\n");
+    struct config *c =
+        parse("registries:\n"
+              "  docker.io:\n"
+              "    auth_hosts: login.example\n"
+              "    proxy: http://p\n"
+              "    allow_private: true\n"
+              "    sources:\n"
+              "      - {credentials: /a}\n"
+              "      - {}\n"
+              "      - {name: e, url: 'https://public.ecr.aws/', prefix: docker, tags: false}\n"
+              "      - {url: 'http://10.0.0.1:5000', sibling: true, proxy: 'http://q', credentials: /s}\n");
     const struct config_registry *r = find(c, "docker.io");
     const struct config_source *s = r->sources;
     ck_assert_uint_eq(r->source_count, 4);
@@ -241,6 +242,7 @@ START_TEST(a_source_has_what_its_registry_has_unless_it_says_otherwise)
     ck_assert_str_eq(s[2].name, "e");
     ck_assert_str_eq(s[3].name, "10.0.0.1:5000");
     ck_assert_str_eq(s[0].credentials, "/a");
+    ck_assert_str_eq(s[3].credentials, "/s");
     ck_assert(!s[1].credentials);
     ck_assert_str_eq(s[1].url, "https://registry-1.docker.io");
     ck_assert_str_eq(s[2].url, "https://public.ecr.aws");
@@ -409,7 +411,6 @@ static const struct {
      "c.yaml:1:46: registries.a.sources: b is said twice\n"
      "c.yaml:1:31: registries.a.credentials: where there are sources, they stand there\n"},
     {"registries: {a: {sources: [{sibling: true, credentials: /x}]}}\n",
-     "c.yaml:1:29: registries.a.sources: a sibling has no credentials\n"
      "c.yaml:1:29: registries.a.sources: one of them must be believed what a tag means (tags)\n"},
     {"registries: {a: {sources: []}}\n", "c.yaml:1:18: registries.a.sources: has 0 members; 1 to 16 are allowed\n"},
     {"registries: {a: {sources: [{name: 'a b', prefix: a/../b}, {prefix: /a}]}}\n",

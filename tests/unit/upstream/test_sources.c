@@ -26,7 +26,7 @@ struct host {
     const char *spent; /* the Authorization whose limit is spent */
     sem_t *reached, *gate;
     unsigned moments; /* as many requests are a moment too fast */
-    char hop[64], control[64], target[256];
+    char hop[64], control[64], authorization[64], target[256];
 };
 
 static struct host hosts[3];
@@ -42,6 +42,8 @@ static bool note(struct exchange *x, struct host *host)
     (void)snprintf(host->hop, sizeof(host->hop), "%s", value ? value : "");
     value = exchange_field(x, "Cache-Control");
     (void)snprintf(host->control, sizeof(host->control), "%s", value ? value : "");
+    value = exchange_field(x, "Authorization");
+    (void)snprintf(host->authorization, sizeof(host->authorization), "%s", value ? value : "");
     (void)snprintf(host->target, sizeof(host->target), "%.255s", x->target);
     bool moment = host->moments > 0;
     host->moments -= moment;
@@ -377,6 +379,63 @@ START_TEST(a_sibling_is_not_asked_what_the_public_may_see)
         ck_assert_uint_eq(asked(1), 0);
         end(2);
     }
+}
+END_TEST
+
+START_TEST(a_sibling_is_shown_its_account_unasked_and_nobody_else_is)
+{
+    begin(2);
+    world.sources[0][1].sibling = true;
+    write_account(0, 1, "sibling", JO);
+    hosts[1].only = "Basic " JO;
+    start_and_forget_accounts(1);
+    ck_assert(!upstream_has_accounts(world.upstream, "one.test")); /* what it gives is everybody's */
+    ck_assert_msg(run(manifest(DIGEST)) == 0, "%s", probe.message);
+    ck_assert_uint_eq(probe.result.source, 1);
+    ck_assert_uint_eq(asked(1), 1);
+    ck_assert_uint_eq(asked(0), 0);
+    ck_assert_int_eq(run(manifest("latest")), 0);
+    ck_assert_uint_eq(probe.result.source, 0);
+    ck_assert_str_eq(hosts[0].authorization, "");
+    struct upstream_job look = manifest(DIGEST);
+    look.head = look.anonymous = true;
+    ck_assert_int_eq(run(look), 0);
+    ck_assert_uint_eq(probe.result.source, 0);
+    ck_assert_uint_eq(asked(1), 1);
+    end(2);
+}
+END_TEST
+
+START_TEST(a_sibling_that_refuses_the_account_is_passed_over_and_its_challenge_is_not_answered)
+{
+    begin(2);
+    world.sources[0][1].sibling = true;
+    write_account(0, 1, "sibling", JO);
+    char fields[128];
+    (void)snprintf(fields, sizeof(fields), "WWW-Authenticate: Bearer realm=\"http://127.0.0.1:%u/token\"\r\n",
+                   httpd_port(hosts[1].httpd));
+    hosts[1].status = 401;
+    hosts[1].fields = fields;
+    start_and_forget_accounts(1);
+    for (unsigned i = 0; i < 3; i++) {
+        ck_assert_int_eq(run(manifest(DIGEST)), 0);
+        ck_assert_uint_eq(probe.result.source, 0);
+        ck_assert_str_eq(hosts[1].authorization, i == 0 ? "Basic " JO : ""); /* not again at once */
+    }
+    ck_assert_uint_eq(asked(1), 3);
+    ck_assert_uint_eq(httpd_count(hosts[1].httpd, "GET /token"), 0);
+    end(2);
+}
+END_TEST
+
+START_TEST(an_account_for_siblings_is_no_other_source_s)
+{
+    begin(2);
+    write_account(0, 1, "sibling", JO);
+    world_start(&world);
+    ck_assert_int_eq(unlink(files[0]), 0);
+    ck_assert_ptr_nonnull(strstr(world.errors.data, "has no account for 127.0.0.1:"));
+    end(2);
 }
 END_TEST
 
@@ -1001,6 +1060,9 @@ int main(void)
     tcase_add_test(t, a_break_behind_the_head_ends_the_job);
     tcase_add_test(t, a_sibling_is_asked_first_for_what_has_a_digest);
     tcase_add_test(t, a_sibling_is_not_asked_what_the_public_may_see);
+    tcase_add_test(t, a_sibling_is_shown_its_account_unasked_and_nobody_else_is);
+    tcase_add_test(t, a_sibling_that_refuses_the_account_is_passed_over_and_its_challenge_is_not_answered);
+    tcase_add_test(t, an_account_for_siblings_is_no_other_source_s);
     tcase_add_test(t, a_sibling_that_does_not_have_it_is_asked_the_next_time);
     tcase_add_test(t, a_source_in_trouble_is_left_alone_for_a_while);
     tcase_add_test(t, with_nobody_to_ask_the_job_ends_at_once_and_says_when_to_come_again);

@@ -49,6 +49,8 @@ NODES_TLS = {"enabled": True, "client": "crio", "directory": "/etc/containers", 
 VALUES = {
     "defaults": {},
     "two": {"replicas": 2},
+    "two-log-in": {"replicas": 2, "siblings": {"secret": "replicas-login"},
+                   "config": {"server": {"auth": {"rules": [{"users": ["replica", "jo"]}]}}}},
     "three": {"replicas": 3, "fullnameOverride": "mirror", "clusterDomain": "example.local"},
     "everything": EVERYTHING,
     "accounts": {"registries": {"docker.io": {"secret": "docker-account"}}},
@@ -168,6 +170,7 @@ def test_that_it_is_down_is_seen_whatever_it_is_called(render):
     # by the schema: the place, and what is wanted there
     ({"replica": 2}, "additional properties 'replica' not allowed"),
     ({"replicas": "2"}, "'/replicas': got string, want integer"),
+    ({"siblings": {"password": "x"}}, "'/siblings': additional properties 'password'"),
     ({"replicas": 0}, "'/replicas': minimum: got 0, want 1"),
     ({"image": {"repo": "x"}}, "'/image': additional properties 'repo'"),
     ({"image": {"digest": "latest"}}, "'/image/digest': 'latest' does not match"),
@@ -279,6 +282,18 @@ def test_each_replica_has_the_others_as_siblings_and_not_itself(render):
             assert all(s["allow_private"] for s in siblings)
             assert {s["no_proxy"] for s in siblings} == {"*"}, "a registry's proxy would be theirs, too"
             assert len(registry["sources"]) == len(siblings) + 1, "and the registry itself"
+
+
+def test_replicas_log_in_at_each_other_by_a_secret_that_is_named(render):
+    o = render({"replicas": 2, "siblings": {"secret": "login"}, "registries": {"docker.io": {"secret": "hub"}, "nvcr.io": False}})
+    for text in o.configs().values():
+        for name, registry in yaml.safe_load(text)["registries"].items():
+            for source in (registry or {}).get("sources", []):
+                secret = "login" if source.get("sibling") else "hub" if name == "docker.io" else None
+                assert source.get("credentials") == (secret and f"/etc/entrepot/accounts/{secret}/.dockerconfigjson")
+    pod = o.one("StatefulSet")["spec"]["template"]["spec"]
+    assert {v["secret"]["secretName"] for v in pod["volumes"] if "secret" in v} == {"login", "hub"}
+    assert render({"siblings": {"secret": "login"}}).one("StatefulSet") == render().one("StatefulSet"), "one alone has none"
 
 
 def test_one_replica_has_no_sibling(render):
@@ -626,7 +641,8 @@ def test_jobs_speak_to_each_replica(render):
     ({"ingress": {"enabled": True, "host": "mirror.example", "tlsSecretName": "front"}}, ["https://mirror.example"]),
     ({"service": {"type": "LoadBalancer"}}, ["reachable from outside"]),
     ({"replicas": 2, "config": {"server": {"auth": {"htpasswd": "/users"}}}}, ["each fetches all for itself"]),
-    ({"replicas": 2, "config": {"server": {"auth": {"rules": [{"users": "jo"}]}}}}, ["each fetches all for itself"]),
+    ({"replicas": 2, "config": {"server": {"auth": {"rules": [{"users": "jo"}]}}}}, ["each fetches all for itself. See siblings.secret"]),
+    ({"replicas": 2, "siblings": {"secret": "login"}, "config": {"server": {"auth": {"htpasswd": "/users"}}}}, []),
     ({"replicas": 2, "config": {"server": {"auth": {"rules": [{"anonymous": True}, {"users": "jo", "may": "admin"}]}}}}, []),
     ({"replicas": 2, "config": {"server": {"auth": {"rules": [{"anonymous": True, "may": ["pull"]}]}}}}, []),
     ({"image": {"repository": "registry.example/entrepot"}, "registries": {"docker.io": False}}, ["mirrors gcr.io ghcr.io"]),

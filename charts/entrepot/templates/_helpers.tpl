@@ -94,6 +94,7 @@ limits: {memory: 256Mi}
 {{/* The Secrets with accounts that are named anywhere, each once */}}
 {{- define "entrepot.accountSecrets" -}}
 {{- $names := list -}}
+{{- if and .Values.siblings.secret (gt (int .Values.replicas) 1) }}{{ $names = append $names .Values.siblings.secret }}{{ end -}}
 {{- range $registry := .Values.registries -}}
 {{- if kindIs "map" $registry -}}
 {{- with $registry.secret }}{{ $names = append $names . }}{{ end -}}
@@ -106,8 +107,13 @@ limits: {memory: 256Mi}
 {{/* A map with `secret` as one with `credentials` */}}
 {{- define "entrepot.withCredentials" -}}
 {{- $out := omit . "secret" -}}
-{{- with .secret }}{{ $_ := set $out "credentials" (printf "/etc/entrepot/accounts/%s/.dockerconfigjson" .) }}{{ end -}}
+{{- with .secret }}{{ $_ := set $out "credentials" (include "entrepot.accountFile" .) }}{{ end -}}
 {{- toYaml $out -}}
+{{- end -}}
+
+{{/* Where the account of a Secret is */}}
+{{- define "entrepot.accountFile" -}}
+/etc/entrepot/accounts/{{ . }}/.dockerconfigjson
 {{- end -}}
 
 {{/* The configurations of all replicas, as the data of the ConfigMap: one file a replica, named like its pod */}}
@@ -134,6 +140,7 @@ limits: {memory: 256Mi}
 {{- $_ := set $sibling "url" (printf "https://%s:5443" $host) -}}
 {{- $_ := set $sibling "ca_file" "/etc/entrepot/tls/ca.crt" -}}
 {{- end -}}
+{{- with $.Values.siblings.secret }}{{ $_ := set $sibling "credentials" (include "entrepot.accountFile" .) }}{{ end -}}
 {{- $siblings = append $siblings $sibling -}}
 {{- end -}}
 {{- end -}}

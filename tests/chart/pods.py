@@ -56,6 +56,7 @@ class Image:
         self.rootfs = directory / "rootfs"
         run("umoci", "raw", "unpack", "--image", f"{layout}:it", self.rootfs)
         self.config = json.loads(run("skopeo", "inspect", "--config", f"oci:{layout}:it"))["config"]
+        self.layers = [layout / "blobs" / d.replace(":", "/") for d in json.loads(run("skopeo", "inspect", f"oci:{layout}:it"))["Layers"]]
 
 
 class Container(servers.Process):

@@ -7,6 +7,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import tarfile
 import threading
 
 import commands
@@ -210,6 +211,16 @@ def test_a_pod_starts_without_the_secret_of_an_account_and_says_so(node, hub):
     assert "/etc/entrepot/accounts/docker-account/.dockerconfigjson" in said, said
     is_here("library/made:1")
     in_time(n, c)
+
+
+def test_a_volume_that_is_made_from_the_image_belongs_to_its_user(image):
+    """As podman and docker make one: with owner and mode of the directory, which is the last layer's that has it."""
+    found = {}
+    for layer in image.layers:
+        with tarfile.open(layer) as t:
+            found |= {m.name.removeprefix("./").rstrip("/"): (m.uid, m.gid, m.mode & 0o7777) for m in t if m.isdir()}
+    assert found["var/lib/entrepot"] == (65532, 65532, 0o755)
+    assert {d for d, (uid, gid, _) in found.items() if (uid, gid) != (0, 0)} == {"var/lib/entrepot"}
 
 
 def test_the_image_says_how_it_is_run(node, hub, image):

@@ -40,6 +40,7 @@ struct blobstore_options {
     /* Called now and then while files are read. May be NULL. */
     void (*progress)(void *arg, uint64_t files, uint64_t bytes);
     void *progress_arg;
+    struct buf *errors; /* gets what is wrong and what to do, where the error alone does not say it. May be NULL */
 };
 
 /* What opening found and mended. */
@@ -54,7 +55,8 @@ struct blobstore_report {
     uint64_t discarded;               /* files that were none of ours, empty, or wrong: removed or set aside */
 };
 
-/* Waits for the disk; takes the exclusive lock. -EBUSY: another process has the store. -EINVAL: bad options. */
+/* Waits for the disk; takes the exclusive lock. -EBUSY: another process has the store. -EINVAL: bad options. -EACCES,
+ * -EPERM: there is a file that may not be read, which stays where it is. */
 MUST_CHECK int blobstore_open(const struct blobstore_options *options, struct blobstore **ret_store,
                               struct blobstore_report *ret_report);
 /* Flushes the touches and marks the stop as orderly. All writers and batches must be closed. Accepts NULL. */

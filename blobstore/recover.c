@@ -22,6 +22,7 @@
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define READ_SIZE (1u << 20)
 
@@ -97,6 +98,21 @@ static void note_read(struct recovery *v, uint64_t bytes)
         v->options->progress(v->options->progress_arg, v->files_read, v->bytes_read);
 }
 
+/* Owner or mode of the files were changed, of this one and most likely of all: that says nothing of their bytes, and
+ * quarantine does not keep everything. Nor can it be passed over: its name is in the way of the same blob anew. */
+static int refuse(const struct recovery *v, const struct digest *digest, enum blob_form form, int error)
+{
+    char name[BLOB_NAME_MAX];
+    const char *root = v->options->root;
+    if (v->options->errors)
+        (void)!buf_addf(
+            v->options->errors,
+            "blobs/%s: %s; it stays as it is. All of the store must be readable for user %u, who runs this: "
+            "chown -R %u %s && chmod -R u+rX %s",
+            blob_name(digest, form, name), strerror(-error), (unsigned)geteuid(), (unsigned)geteuid(), root, root);
+    return error;
+}
+
 /* The record that the file deserves; `old` is the one that the blob had, or NULL. -EBADMSG: none, its bytes are wrong.
  */
 static int judge(struct recovery *v, const struct digest *digest, enum blob_form form, const struct blob_record *old,
@@ -107,8 +123,10 @@ static int judge(struct recovery *v, const struct digest *digest, enum blob_form
     struct blob_facts facts;
     uint64_t size = 0;
     int r = place_open_blob(&v->store->place, digest, form, &fd, &facts);
-    if (r < 0) /* of the right name, but no file, or not for us to read */
-        return r == -ENOENT || r == -EACCES || r == -EIO || r == -EUCLEAN ? -EBADMSG : r;
+    if (r == -EACCES || r == -EPERM)
+        return refuse(v, digest, form, r);
+    if (r < 0) /* of the right name, but no file, or damaged as the file system has it */
+        return r == -ENOENT || r == -EIO || r == -EUCLEAN ? -EBADMSG : r;
     if (old && old->form == form && blob_facts_equal(&facts, &old->file)) {
         *ret_record = *old;
         return 0;

@@ -186,13 +186,15 @@ static int check_restored(struct blobstore *store, const char *path)
 static int open_store(struct service *s)
 {
     const char *path = s->of_server->store.path;
-    const struct blobstore_options options = {.root = path};
+    AUTO_BUF struct buf errors = BUF_INIT(16 * KIB);
+    const struct blobstore_options options = {.root = path, .errors = &errors};
     struct blobstore_report report = {0};
     int64_t began = clock_monotonic_ms();
     int r = blobstore_open(&options, &s->store, &report);
     if (r < 0) {
+        const char *why = errors.len ? errors.data : strerror(-r);
         log_event(LOG_ERROR, "store", LOG_S("path", path),
-                  LOG_S("error", r == -EBUSY ? "another process is using this store" : strerror(-r)));
+                  LOG_S("error", r == -EBUSY ? "another process is using this store" : why));
         return r;
     }
     log_event(report.rebuilt ? LOG_WARN : LOG_INFO, "store", LOG_S("path", path), LOG_U("blobs", report.blobs),

@@ -31,11 +31,14 @@ static int open_store(const struct command *self, const char *path, bool must_ex
     if (exists && st.st_uid != geteuid()) /* what is made now is to be the server's later */
         return client_failed(self, "%s: this store belongs to user %u; run this as that user", path,
                              (unsigned)st.st_uid);
+    AUTO_BUF struct buf errors = BUF_INIT(16 * KIB);
     options->root = path;
+    options->errors = &errors;
     int r = blobstore_open(options, ret_store, ret_report);
+    options->errors = NULL;
     if (r == -EBUSY)
         return client_failed(self, "%s: another process has this store; stop the server first", path);
-    return r < 0 ? client_failed(self, "%s: %s", path, strerror(-r)) : STATUS_OK;
+    return r < 0 ? client_failed(self, "%s: %s", path, errors.len ? errors.data : strerror(-r)) : STATUS_OK;
 }
 
 int offline_open(const struct command *self, const char *file, bool must_exist, struct blobstore_options *options,

@@ -568,6 +568,48 @@ START_TEST(a_file_that_the_disk_cannot_open_any_more_is_damaged_and_can_be_store
 }
 END_TEST
 
+static const int denials[] = {EACCES, EPERM};
+
+/* Whichever file it is that may not be opened: at some point it is the blob's, since a rebuild reads all of them. */
+START_TEST(a_blob_that_may_not_be_read_ends_the_start_and_stays_where_it_is)
+{
+    struct blobstore *store = helper_open(NULL);
+    struct digest digest = helper_store(store, 0);
+    blobstore_close(store);
+    AUTO_FREE char *path = strdup(helper_blob_path(&digest));
+    ck_assert_ptr_nonnull(path);
+    const char *name = strstr(path, "blobs/");
+    unsigned named = 0;
+    bool fired = true;
+    for (unsigned i = 0; fired; i++) {
+        AUTO_BUF struct buf errors = BUF_INIT(4096);
+        const struct blobstore_options options = {.root = helper_root(), .rebuild = true, .errors = &errors};
+        struct blobstore_report report;
+        ck_assert_uint_lt(i, 2000);
+        arm(i, denials[_i], false);
+        faults.only = "openat";
+        int r = blobstore_open(&options, &store, &report);
+        fired = disarm();
+        if (r == 0)
+            blobstore_close(store);
+        else
+            ck_assert_int_eq(r, -denials[_i]);
+        if (errors.len > 0) {
+            ck_assert_int_ne(r, 0);
+            ck_assert_msg(strncmp(errors.data, name, strlen(name)) == 0, "%s", errors.data);
+            ck_assert_ptr_nonnull(strstr(errors.data, "chown -R"));
+            named++;
+        }
+        ck_assert(helper_exists(path));
+        ck_assert_uint_eq(helper_count(helper_path("quarantine")), 0);
+    }
+    ck_assert_uint_eq(named, 1);
+    store = helper_open(NULL);
+    ck_assert(helper_has(store, 0));
+    blobstore_close(store);
+}
+END_TEST
+
 START_TEST(what_a_failed_commit_had_published_takes_no_room)
 {
     struct blobstore *store = helper_open(NULL);
@@ -621,6 +663,7 @@ int main(void)
     tcase_add_test(tc, a_blob_that_cannot_be_unlinked_is_gone_all_the_same_and_found_by_the_next_start);
     tcase_add_loop_test(tc, a_file_that_the_disk_cannot_open_any_more_is_damaged_and_can_be_stored_again, 0,
                         ARRAY_SIZE(inode_faults));
+    tcase_add_loop_test(tc, a_blob_that_may_not_be_read_ends_the_start_and_stays_where_it_is, 0, ARRAY_SIZE(denials));
     tcase_add_test(tc, what_a_failed_commit_had_published_takes_no_room);
     return helper_run(suite);
 }

@@ -251,13 +251,15 @@ void library_note_size(struct library *l, const struct digest *digest, uint64_t 
     (void)pthread_mutex_unlock(&l->lock);
 }
 
-/* Posts it to the keeper; `registry` and `repository` NULL: not known where it is from. */
+/* Posts it to the keeper; `registry` and `repository` NULL: not known where it is from. Without memory it is not kept
+ * at all: with a part of its references, what the others name would seem to be used by nobody. */
 static void keep(struct library *l, struct document *d, const struct manifest *m, const char *registry,
                  const char *repository)
 {
     size_t registry_len = registry ? strlen(registry) + 1 : 0, repository_len = repository ? strlen(repository) + 1 : 0;
-    struct addition *a = calloc(1, sizeof(*a) + registry_len + repository_len);
-    if (!a)
+    size_t child_count = m ? m->child_count : 0;
+    AUTO_FREE struct addition *a = calloc(1, sizeof(*a) + registry_len + repository_len);
+    if (!a || (child_count > 0 && !(a->children = calloc(child_count, sizeof(*a->children)))))
         return;
     a->keeping = (struct keeping){.add = addition_add, .done = addition_done};
     a->library = l;
@@ -267,15 +269,11 @@ static void keep(struct library *l, struct document *d, const struct manifest *m
         memcpy(a->place, registry, registry_len);
         memcpy(a->place + registry_len, repository, repository_len);
     }
-    if (m && m->child_count > 0) {
-        a->children = malloc(m->child_count * sizeof(*a->children));
-        if (a->children) {
-            memcpy(a->children, m->children, m->child_count * sizeof(*a->children));
-            a->child_count = m->child_count;
-        }
-    }
-    a->keeping.is_alone = a->child_count > CHILDREN_TOGETHER;
-    keeper_post(l->keeper, &a->keeping);
+    if (child_count > 0)
+        memcpy(a->children, m->children, child_count * sizeof(*a->children));
+    a->child_count = child_count;
+    a->keeping.is_alone = child_count > CHILDREN_TOGETHER;
+    keeper_post(l->keeper, &TAKE_PTR(a)->keeping);
 }
 
 void library_add(struct library *l, struct document *d, const struct manifest *m, const char *registry,

@@ -1,6 +1,7 @@
 #include "mirror/library.h"
 
 #include "scratch.h"
+#include "starve.h"
 
 #include "base/limits.h"
 
@@ -323,6 +324,33 @@ START_TEST(what_a_lost_index_knew_of_a_manifest_is_written_again_when_it_is_read
 }
 END_TEST
 
+/* Without some of what it names, the rest would seem to be used by nobody. */
+START_TEST(whichever_allocation_fails_a_manifest_is_kept_with_all_that_it_names_or_not_at_all)
+{
+    struct digest digest = digest_of_text(image);
+    bool fired = true;
+    for (unsigned i = 0; fired; i++) {
+        AUTO(auto_document_unref) struct document *d = NULL;
+        AUTO(auto_manifest_destroy) struct manifest *m = NULL;
+        ck_assert_uint_lt(i, 100);
+        ck_ok(document_create(&digest, MEDIA_TYPE_OCI_MANIFEST, image, strlen(image), &d));
+        ck_ok(manifest_parse(image, strlen(image), &m));
+        starve_arm(i, STARVE_ONE);
+        starve_enter(true);
+        library_add(library, d, m, "docker.io", "library/alpine");
+        fired = starve_disarm();
+        restart();
+        unsigned kept = scratch_records(store, BLOBSTORE_MANIFESTS, NULL, 0);
+        ck_assert(kept == 1 || fired);
+        ck_assert_uint_eq(scratch_records(store, BLOBSTORE_REFERENCES, NULL, 0), 2 * kept);
+        stop();
+        scratch_cleanup();
+        scratch_setup();
+        start();
+    }
+}
+END_TEST
+
 START_TEST(what_is_forgotten_is_not_served_from_memory)
 {
     struct digest digest = digest_of_text(image);
@@ -354,6 +382,7 @@ int main(void)
     tcase_add_test(tests, a_manifest_says_how_large_its_parts_are);
     tcase_add_test(tests, what_an_upstream_says_counts_more);
     tcase_add_test(tests, what_a_lost_index_knew_of_a_manifest_is_written_again_when_it_is_read);
+    tcase_add_test(tests, whichever_allocation_fails_a_manifest_is_kept_with_all_that_it_names_or_not_at_all);
     tcase_add_test(tests, what_is_forgotten_is_not_served_from_memory);
     suite_add_tcase(suite, tests);
     return suite_run(suite);

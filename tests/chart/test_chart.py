@@ -214,6 +214,9 @@ def test_that_it_is_down_is_seen_whatever_it_is_called(render):
     ({"service": {"nodePort": 30500}}, "service.nodePort needs service.type NodePort or LoadBalancer"),
     ({"service": {"type": "NodePort", "loadBalancerClass": "x"}}, "service.loadBalancerClass needs service.type LoadBalancer"),
     ({**TLS, "http": {"enabled": False}, "nodes": {"enabled": True}}, "nodes.mirrors"),
+    ({"nodes": {"mirrors": ["http://a", "http://b", "http://a"]}}, "nodes.mirrors: http://a is named twice"),
+    *[({"nodes": {"dialTimeout": d}}, f"nodes.dialTimeout: {d} is more than 1m")
+      for d in ("61s", "1m1ms", "1h", "1d", "60001ms", "99999999999999999999s")],
     ({"nodes": {"caSecret": "a", "caConfigMap": "b"}}, "nodes.caSecret and nodes.caConfigMap: one of them"),
     ({"registries": {"docker.io": True}}, "registries.docker.io is true"),
     ({"registries": {"docker.io": {"secret": "a", "credentials": "/b"}}}, "registries.docker.io: secret or credentials, not both"),
@@ -617,6 +620,33 @@ def test_the_test_of_the_release_asks_the_mirror(render):
     assert "--mirror=http://127.0.0.1:9" in args
     r = subprocess.run([binary(), *args], capture_output=True, text=True, timeout=30)
     assert r.returncode == 1 and "mirror=silent" in r.stderr
+
+
+@pytest.mark.parametrize("timeout", ["1m", "60s", "59s1000ms", "60000ms", "500ms"])
+def test_the_longest_wait_of_a_client_is_a_minute(render, timeout):
+    args = render({"nodes": {"enabled": True, "dialTimeout": timeout}}).one("DaemonSet")["spec"]["template"]["spec"]["containers"][0]["args"]
+    assert f"--dial-timeout={timeout}" in args
+
+
+ONLY_HTTPS = {**TLS, "http": {"enabled": False}}
+
+
+@pytest.mark.parametrize("nodes, mirrors", [
+    ({}, ["https://r-entrepot.ns.svc.cluster.local:5443"]),
+    ({"mirrors": ["https://10.96.0.50:5443"], "caSecret": "ca"}, ["https://r-entrepot.ns.svc.cluster.local:5443"]),
+    ({"mirrors": ["https://10.96.0.50:5443"], "caConfigMap": "ca"}, ["https://r-entrepot.ns.svc.cluster.local:5443"]),
+    ({"mirrors": ["https://mirror.example", "https://mirror.example:8443"]}, ["https://mirror.example", "https://mirror.example:8443"]),
+])
+def test_the_test_of_the_release_asks_by_a_name_that_the_certificate_has(render, nodes, mirrors):
+    """One of a public authority does not name the Service, and its Secret has no ca.crt, which a pod would wait for."""
+    pod = render({**ONLY_HTTPS, "nodes": nodes}).one("Pod")["spec"]
+    args = pod["containers"][0]["args"]
+    assert [a.removeprefix("--mirror=") for a in args if a.startswith("--mirror=")] == mirrors
+    volumes = pod.get("volumes", [])
+    is_own = mirrors[0].endswith(".svc.cluster.local:5443")
+    assert is_own == ("--ca=/tls/ca.crt" in args) == bool(pod["containers"][0].get("volumeMounts")) == bool(volumes)
+    assert all(v["secret"] == {"secretName": "the-certificate", "items": [{"key": "ca.crt", "path": "ca.crt"}], "optional": True}
+               for v in volumes)
 
 
 def test_jobs_speak_to_each_replica(render):

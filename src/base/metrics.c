@@ -116,7 +116,8 @@ static const struct family families[] = {
                                      "known, as the next ones are."},
     [METRIC_BUDGET_REMAINING] = {"entrepot_budget_remaining", GAUGE, .collected = true,
                                  .labels = {"registry", "source", "account"},
-                                 .help = "How many of them are left, as the registry said last."},
+                                 .help = "How many of them are left, as the registry said last. Absent where a whole "
+                                         "window has passed since it did."},
     [METRIC_BUDGET_EMPTY_IN] = {"entrepot_budget_empty_in_seconds", GAUGE, SECONDS, true,
                                 .labels = {"registry", "source", "account"},
                                 .help = "When they will be spent, at the rate of the last hour, or of the time since "

@@ -35,7 +35,8 @@ static void sum_up(void *arg, const struct upstream_source_state *state)
     if (strcmp(state->registry, s->registry) != 0 || state->sibling || b->limit < 0 || was_met(s, b))
         return;
     int64_t reserve = b->limit * s->reserve_percent / 100;
-    int64_t left = b->blocked_until ? 0 : b->remaining - reserve;
+    /* Unknown is what was seen a window ago: by now it is all there again, as far as anybody knows. */
+    int64_t left = b->blocked_until ? 0 : (b->remaining < 0 ? b->limit : b->remaining) - reserve;
     s->sum.left += left > 0 ? left : 0;
     s->sum.per_window += b->limit - reserve;
     if (b->window_ms > s->sum.window_ms)

@@ -172,11 +172,11 @@ void budget_restore(struct budget *b, const struct upstream_budget *was, int64_t
         return; /* never, or of a clock that was set */
     if (was->limit >= 0 || was->remaining >= 0) {
         b->limit = min(was->limit, NUMBER_MAX);
-        b->remaining = max(min(was->remaining, NUMBER_MAX), 0);
+        b->remaining = max(min(was->remaining, NUMBER_MAX), -1);
         b->window_ms = was->window_ms > 0 ? min(was->window_ms, BUDGET_WINDOW_MAX_MS) : -1;
     }
     b->unlimited = was->limit < 0 && was->remaining < 0;
-    b->known = true;
+    b->known = b->unlimited || b->remaining >= 0;
     b->observed_at = now - age;
     (void)snprintf(b->id, sizeof(b->id), "%s", was->id ? was->id : "");
 }
@@ -222,9 +222,15 @@ bool budget_is_low(const struct budget *b, const struct budget_policy *policy)
            b->remaining - (int64_t)b->in_flight <= reserve(b, policy->reserve_percent[UPSTREAM_REVALIDATION]);
 }
 
+int64_t budget_remaining(const struct budget *b, int64_t now)
+{
+    return b->window_ms > 0 && now - b->observed_at > b->window_ms ? -1 : b->remaining;
+}
+
 int64_t budget_empty_in_ms(const struct budget *b, int64_t now)
 {
-    if (b->remaining < 0 || b->first_drop_at == 0)
+    int64_t remaining = budget_remaining(b, now);
+    if (remaining < 0 || b->first_drop_at == 0)
         return -1;
     struct budget copy = *b;
     turn_slots(&copy, now);
@@ -234,5 +240,5 @@ int64_t budget_empty_in_ms(const struct budget *b, int64_t now)
     if (spent == 0)
         return -1;
     int64_t span = min(now - b->first_drop_at, BUDGET_SLOTS * BUDGET_SLOT_MS);
-    return b->remaining * max(span, BUDGET_RATE_MIN_MS) / spent;
+    return remaining * max(span, BUDGET_RATE_MIN_MS) / spent;
 }

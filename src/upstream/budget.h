@@ -94,6 +94,8 @@ enum budget_verdict budget_ask(const struct budget *b, enum upstream_class class
                                int64_t now, int64_t *ret_wait_ms);
 /* The account is low: another one of the same host goes before it, if it has more. */
 bool budget_is_low(const struct budget *b, const struct budget_policy *policy);
+/* What is left, for who looks at it; -1: unknown, as it is when a whole window has passed since it was seen. */
+int64_t budget_remaining(const struct budget *b, int64_t now);
 /* When it is empty at the rate of the last hour, or of the time since the first pull that was seen where that is less,
  * but of BUDGET_RATE_MIN_MS at least; -1: not in sight. */
 int64_t budget_empty_in_ms(const struct budget *b, int64_t now);

@@ -307,7 +307,7 @@ static struct upstream_budget show_budget(const struct account *a, const char *i
         .origin = a->origin,
         .account = a->name,
         .limit = b->limit,
-        .remaining = b->remaining,
+        .remaining = budget_remaining(b, now),
         .window_ms = b->window_ms,
         .observed_at = b->known ? clock_real_ms() - (now - b->observed_at) : 0,
         .blocked_until = wall(b->pull_until, now),

@@ -301,6 +301,20 @@ START_TEST(a_few_pulls_at_first_are_no_rate)
 }
 END_TEST
 
+START_TEST(what_was_seen_a_window_ago_is_unknown)
+{
+    struct budget b = see("100;w=600", "100;w=600", 0);
+    see_again(&b, "7", MINUTE);
+    b.window_ms = 10 * MINUTE;
+    ck_assert_int_eq(budget_remaining(&b, 11 * MINUTE), 7);
+    ck_assert_int_ge(budget_empty_in_ms(&b, 11 * MINUTE), 0);
+    ck_assert_int_eq(budget_remaining(&b, 11 * MINUTE + 1), -1);
+    ck_assert_int_eq(budget_empty_in_ms(&b, 11 * MINUTE + 1), -1);
+    b.window_ms = -1; /* nobody has said when it would be over */
+    ck_assert_int_eq(budget_remaining(&b, 1000 * HOUR), 7);
+}
+END_TEST
+
 START_TEST(a_budget_survives_a_restart_for_as_long_as_it_means_something)
 {
     struct upstream_budget was = {.limit = 100,
@@ -324,6 +338,14 @@ START_TEST(a_budget_survives_a_restart_for_as_long_as_it_means_something)
     budget_init(&b);
     budget_restore(&b, &was, 5000, 1000 * HOUR);
     ck_assert(b.known && b.unlimited);
+
+    was = (struct upstream_budget){.limit = 100, .remaining = -1, .window_ms = HOUR, .observed_at = 998 * HOUR};
+    budget_init(&b);
+    budget_restore(&b, &was, 5000, 1000 * HOUR); /* what was left of it was unknown by then */
+    ck_assert(!b.known && !b.unlimited);
+    ck_assert_int_eq(b.limit, 100);
+    ck_assert_int_eq(ask(&b, UPSTREAM_LIVE, 5000), BUDGET_GO);
+    ck_assert_int_eq(ask(&b, UPSTREAM_SEEDING, 5000), BUDGET_PROBE);
 
     static const int64_t implausible[] = {0, -5, 1001 * HOUR, 1000 * HOUR - BUDGET_WINDOW_MAX_MS - 1};
     for (size_t i = 0; i < ARRAY_SIZE(implausible); i++) {
@@ -359,6 +381,7 @@ int main(void)
     tcase_add_test(t, a_limit_of_bytes_has_a_time_of_its_own);
     tcase_add_test(t, the_forecast_goes_by_the_last_hour);
     tcase_add_test(t, a_few_pulls_at_first_are_no_rate);
+    tcase_add_test(t, what_was_seen_a_window_ago_is_unknown);
     tcase_add_test(t, a_budget_survives_a_restart_for_as_long_as_it_means_something);
     return suite_run(s);
 }

@@ -943,6 +943,25 @@ START_TEST(a_budget_is_restored_where_nothing_newer_is_known)
 }
 END_TEST
 
+START_TEST(what_was_left_a_window_ago_is_not_shown_any_more)
+{
+    begin(1);
+    world_start(&world);
+    ck_assert_int_eq(upstream_each_source(world.upstream, take_origin, NULL), 0);
+    const struct upstream_budget was = {.origin = origin,
+                                        .account = "",
+                                        .limit = 100,
+                                        .remaining = 3,
+                                        .window_ms = 21600000,
+                                        .observed_at = clock_real_ms() - 21600001,
+                                        .id = ""};
+    upstream_restore_budget(world.upstream, &was);
+    ck_assert_int_eq(world_state(&world, "one.test", "first").budget.limit, 100);
+    ck_assert_int_eq(world_state(&world, "one.test", "first").budget.remaining, -1);
+    end(1);
+}
+END_TEST
+
 static void count_state(void *arg, const struct upstream_source_state *state)
 {
     unsigned *count = arg;
@@ -1084,6 +1103,7 @@ int main(void)
     tcase_add_test(t, a_registry_that_answers_no_heads_is_not_kept_from_gets);
     tcase_add_test(t, a_budget_outlives_a_reload);
     tcase_add_test(t, a_budget_is_restored_where_nothing_newer_is_known);
+    tcase_add_test(t, what_was_left_a_window_ago_is_not_shown_any_more);
     tcase_add_test(t, others_may_look_and_reload_while_everything_happens);
     tcase_add_test(t, an_abused_host_is_left_in_peace_by_all);
     tcase_add_test(t, a_limit_of_bytes_stops_gets_only);

@@ -398,7 +398,7 @@ START_TEST(a_sibling_is_shown_its_account_unasked_and_nobody_else_is)
     ck_assert_uint_eq(probe.result.source, 0);
     ck_assert_str_eq(hosts[0].authorization, "");
     struct upstream_job look = manifest(DIGEST);
-    look.head = look.anonymous = true;
+    look.head = look.look = true;
     ck_assert_int_eq(run(look), 0);
     ck_assert_uint_eq(probe.result.source, 0);
     ck_assert_uint_eq(asked(1), 1);

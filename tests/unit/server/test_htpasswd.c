@@ -85,7 +85,7 @@ static const struct {
 START_TEST(costs_up_to_the_limit_are_taken)
 {
     AUTO(auto_htpasswd_destroy)
-    struct htpasswd *h = parse("a:$2y$14$" SALT "\nb:$2b$05$" SALT "\nc:$6$abcdefgh$\nd:$6$rounds=1000000$abcdefgh$\n"
+    struct htpasswd *h = parse("a:$2y$14$" SALT "\nb:$2b$05$" SALT "\nc:$6$abcdefgh$\ni:$6$rounds=1000000$abcdefgh$\n"
                                "e:$y$j9T$abcdefgh$\nf:$y$jBT$abcdefgh$\ng:$gy$j75$abcdefgh$\n"
                                "h:$7$CU..../....abcdefgh$\n");
     ck_assert_uint_eq(htpasswd_count(h), 8);

@@ -169,7 +169,7 @@ def test_patterns_of_tags(launch, hub, tmp_path):
     path.write_text("docker.io:\n  images-by-semver:\n    library/made: '>= 1.1'\n")
     r = run(cli, "seed", str(path))
     assert r.returncode == 0, r.stderr
-    assert "patterns of tags" in r.stderr
+    assert "1 of the images is a pattern of tags" in r.stderr
     assert {x.reference for x in hub.select(kind="manifest", method="HEAD", status=200)} == {"1.1", "2.0"}
 
 

@@ -103,24 +103,40 @@ static void store_blob(const void *data, size_t len, const struct digest *digest
 
 /* --- several at once ---------------------------------------------------------------------------------------- */
 
-/* Holds up the keeper, so that what is posted meanwhile is gathered. */
-struct gate {
+/* Something to keep that holds the keeper until the test has come. */
+struct stop {
     struct keeping keeping;
-    pthread_barrier_t shut, open;
+    pthread_barrier_t meet;
 };
 
-static void gate_add(struct keeping *k, struct blobstore_batch *batch)
+static void stop_add(struct keeping *k, struct blobstore_batch *batch)
 {
-    struct gate *g = (struct gate *)k;
+    struct stop *s = (struct stop *)k;
     (void)batch;
-    (void)pthread_barrier_wait(&g->shut);
-    (void)pthread_barrier_wait(&g->open);
+    (void)pthread_barrier_wait(&s->meet);
+    (void)pthread_barrier_wait(&s->meet);
 }
 
-static void gate_done(struct keeping *k, int result)
+static void stop_done(struct keeping *k, int result)
 {
     (void)k;
     (void)result;
+}
+
+/* What is posted meanwhile goes into one commit. */
+static void hold_up_keeper(struct stop *s)
+{
+    s->keeping = (struct keeping){.add = stop_add, .done = stop_done};
+    ck_ok(pthread_barrier_init(&s->meet, NULL, 2));
+    keeper_post(keeper, &s->keeping);
+    (void)pthread_barrier_wait(&s->meet);
+}
+
+static void let_keeper_go(struct stop *s)
+{
+    (void)pthread_barrier_wait(&s->meet);
+    restart();
+    ck_ok(pthread_barrier_destroy(&s->meet));
 }
 
 /* An image with as many layers as a manifest has room for, and those of another `seed` are others. */
@@ -137,19 +153,15 @@ static char *largest_image(unsigned seed)
 
 START_TEST(however_much_documents_name_those_that_come_together_are_all_kept)
 {
-    static struct gate gate = {.keeping = {.add = gate_add, .done = gate_done}};
+    struct stop busy;
     char *large[5];
-    (void)pthread_barrier_init(&gate.shut, NULL, 2);
-    (void)pthread_barrier_init(&gate.open, NULL, 2);
-    keeper_post(keeper, &gate.keeping);
-    (void)pthread_barrier_wait(&gate.shut);
+    hold_up_keeper(&busy);
     add(image, MEDIA_TYPE_OCI_MANIFEST);
     for (unsigned i = 0; i < ARRAY_SIZE(large); i++) {
         large[i] = largest_image(i);
         add(large[i], MEDIA_TYPE_OCI_MANIFEST);
     }
-    (void)pthread_barrier_wait(&gate.open);
-    restart();
+    let_keeper_go(&busy);
     check_has(image, MEDIA_TYPE_OCI_MANIFEST);
     for (unsigned i = 0; i < ARRAY_SIZE(large); i++) {
         check_has(large[i], MEDIA_TYPE_OCI_MANIFEST);
@@ -239,39 +251,15 @@ START_TEST(what_is_damaged_is_not_handed_out_and_not_kept)
 }
 END_TEST
 
-/* Something to keep that holds the keeper until the test has come. */
-struct stop {
-    struct keeping keeping;
-    pthread_barrier_t meet;
-};
-
-static void stop_add(struct keeping *k, struct blobstore_batch *batch)
-{
-    struct stop *s = (struct stop *)k;
-    (void)batch;
-    (void)pthread_barrier_wait(&s->meet);
-    (void)pthread_barrier_wait(&s->meet);
-}
-
-static void stop_done(struct keeping *k, int result)
-{
-    (void)k;
-    (void)result;
-}
-
 START_TEST(bytes_that_are_not_those_of_their_name_are_removed_before_the_right_ones_come)
 {
     struct digest digest = digest_of_text(image);
-    struct stop busy = {.keeping = {.add = stop_add, .done = stop_done}};
+    struct stop busy;
     store_blob(list, strlen(list), &digest);
-    ck_ok(pthread_barrier_init(&busy.meet, NULL, 2));
-    keeper_post(keeper, &busy.keeping);
-    (void)pthread_barrier_wait(&busy.meet);
+    hold_up_keeper(&busy);
     ck_assert_int_eq(error_of(&digest), -ENOENT);
     add(image, MEDIA_TYPE_OCI_MANIFEST); /* into one commit with the removal */
-    (void)pthread_barrier_wait(&busy.meet);
-    restart();
-    ck_ok(pthread_barrier_destroy(&busy.meet));
+    let_keeper_go(&busy);
     check_has(image, MEDIA_TYPE_OCI_MANIFEST);
 }
 END_TEST

@@ -719,15 +719,21 @@ END_TEST
 /* --- on its way ------------------------------------------------------------------------------------------------------
  */
 
+/* The blob is on its way to somebody who may see the private repository. */
+static struct fake_job *fly(struct client *own)
+{
+    open_to_all(true);
+    know_all();
+    ck_assert(!step(own, MIRROR_BLOB, false, SECRET, blob.name));
+    give_blob_size(SECRET);
+    return expect(SECRET, false, UPSTREAM_BLOB, false, blob.name);
+}
+
 START_TEST(a_private_flight_is_not_joined_under_another_name)
 {
     struct client own, friend, stranger;
     const char *other = _i ? SISTER : PUBLIC;
-    open_to_all(true);
-    know_all();
-    ck_assert(!step(&own, MIRROR_BLOB, false, SECRET, blob.name));
-    give_blob_size(SECRET);
-    struct fake_job *j = expect(SECRET, false, UPSTREAM_BLOB, false, blob.name);
+    struct fake_job *j = fly(&own);
     ck_assert(!step(&friend, MIRROR_BLOB, false, SECRET, blob.name));
     ck_assert(!step(&stranger, MIRROR_BLOB, false, other, blob.name));
     fake_give(j, "application/octet-stream", blob.bytes, blob.len);
@@ -744,11 +750,7 @@ START_TEST(but_it_is_joined_by_whom_an_upstream_shows_it_under_his_own_name)
 {
     struct client own, friend, stranger;
     const char *other = _i ? SISTER : PUBLIC;
-    open_to_all(true);
-    know_all();
-    ck_assert(!step(&own, MIRROR_BLOB, false, SECRET, blob.name));
-    give_blob_size(SECRET);
-    struct fake_job *j = expect(SECRET, false, UPSTREAM_BLOB, false, blob.name);
+    struct fake_job *j = fly(&own);
     ck_assert(!step(&friend, MIRROR_BLOB, false, other, blob.name));
     give_blob_size(other);
     ck_assert(!step(&stranger, MIRROR_BLOB, false, THIRD, blob.name));
@@ -768,11 +770,7 @@ END_TEST
 START_TEST(nor_is_its_size_told)
 {
     struct client own, stranger;
-    open_to_all(true);
-    know_all();
-    ck_assert(!step(&own, MIRROR_BLOB, false, SECRET, blob.name));
-    give_blob_size(SECRET);
-    struct fake_job *j = expect(SECRET, false, UPSTREAM_BLOB, false, blob.name);
+    struct fake_job *j = fly(&own);
     struct upstream_head head = fake_blob_header(j, blob.len);
     ck_ok(fake_head(j, &head));
     ck_assert(!step(&stranger, MIRROR_BLOB, true, PUBLIC, blob.name));

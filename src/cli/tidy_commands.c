@@ -159,9 +159,10 @@ static int print_garbage(const json_t *answer)
     int r = table_print(t);
     uint64_t unknown = json_bytes(answer, "unknown");
     if (r == STATUS_OK && unknown > 0)
-        printf("%" PRIu64 " %s (%s) %s, as the index was made anew after and does not know whose %s\n", unknown,
-               plural(unknown, "blob", "blobs"), human_size(json_bytes(answer, "unknown_bytes"), text),
-               plural(unknown, "stays", "stay"), plural(unknown, "it is", "they are"));
+        printf("%" PRIu64 " %s (%s) %s\n", unknown, plural(unknown, "blob", "blobs"),
+               human_size(json_bytes(answer, "unknown_bytes"), text),
+               plural(unknown, "stays, as the index was made anew after it and does not know whose it is",
+                      "stay, as the index was made anew after them and does not know whose they are"));
     return r;
 }
 

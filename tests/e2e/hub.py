@@ -606,9 +606,12 @@ class Hub:
         fault.reached.set()
         with self.changed:
             self.changed.notify_all()
-        while not fault.released.wait(0.02):
+        while True:
+            is_released = fault.released.wait(0.02)
             if self.closing.is_set() or conn.closed_by_peer():
-                raise Gone
+                raise Gone  # a release too: nothing may be sent, and counted, to a peer that has left
+            if is_released:
+                return
 
     def _early(self, conn, rec, fault):
         """Faults that take the place of an answer. True when one did."""

@@ -167,6 +167,19 @@ def test_faults_of_a_body_do_what_they_say(hub, direct):
     assert direct.get(path).status == 200
 
 
+def test_a_release_sends_nothing_to_a_peer_that_has_left(hub, direct):
+    """What is sent then is accepted by the kernel and counted, and never received."""
+    d = hub.put_blob(os.urandom(2 * MIB))
+    hub.challenge, hub.redirects = "none", False
+    for n in range(1, 9):
+        with hub.fault("stall", times=1, kind="blob", at=MIB) as stall:
+            r = direct.open(f"/v2/library/x/blobs/{d}").read(MIB)
+            stall.wait()
+            r.leave()
+        hub.wait_for(lambda: not hub.registry.conns)
+        assert hub.body_bytes(d) == n * MIB
+
+
 def test_faults_at_the_cdn_only_are_met_there(hub, direct, image):
     alpha = image()
     d = alpha.largest()

@@ -254,7 +254,7 @@ static int audit_image(struct admin *a, const struct admin_request *request, con
 static json_t *audit_images(struct admin *a, const struct admin_request *request, const json_t *images,
                             const struct choice *defaults, struct admin_reply *reply)
 {
-    AUTO(auto_json_decref) json_t *described = json_array();
+    AUTO_JSON json_t *described = json_array();
     const json_t *image;
     size_t at;
     json_array_foreach(images, at, image)
@@ -272,7 +272,7 @@ static json_t *audit_images(struct admin *a, const struct admin_request *request
 
 void audit_post(struct admin *a, const struct admin_request *request, struct admin_reply *reply)
 {
-    AUTO(auto_json_decref) json_t *body = admin_body(request, reply);
+    AUTO_JSON json_t *body = admin_body(request, reply);
     const json_t *images = json_object_get(body, "images"), *platforms = json_object_get(body, "platforms");
     struct choice defaults = {.count = 0};
     if (!body)

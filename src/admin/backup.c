@@ -300,7 +300,7 @@ void backup_get(struct admin *a, const struct admin_request *request, struct adm
 /* {"bytes": 4711}, which tells whether it is the same. */
 void backup_post(struct admin *a, const struct admin_request *request, struct admin_reply *reply)
 {
-    AUTO(auto_json_decref) json_t *body = admin_body(request, reply);
+    AUTO_JSON json_t *body = admin_body(request, reply);
     json_int_t bytes;
     if (!body)
         return;

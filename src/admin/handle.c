@@ -31,14 +31,16 @@ int admin_param_bool(const struct admin_request *request, struct admin_reply *re
 json_t *admin_body(const struct admin_request *request, struct admin_reply *reply)
 {
     json_error_t error;
-    json_t *json = json_loadb(request->body ? request->body : "", request->body_len, JSON_REJECT_DUPLICATES, &error);
+    AUTO_JSON json_t *json = NULL;
+    int r = json_text_read(request->body, request->body_len, JSON_REJECT_DUPLICATES, &json, &error);
     if (json_is_object(json))
-        return json;
+        return TAKE_PTR(json);
     if (json)
         admin_fail(reply, 400, "bad_body", "the body is to be a JSON object");
-    else
+    else if (r == -EINVAL)
         admin_fail(reply, 400, "bad_body", "the body is not JSON: line %d: %s", error.line, error.text);
-    json_decref(json);
+    else
+        admin_fail_errno(reply, r, "the body");
     return NULL;
 }
 

@@ -6,9 +6,9 @@
 
 #include "admin/admin.h"
 
+#include "base/json_text.h"
 #include "base/log.h"
 
-#include <jansson.h>
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -88,8 +88,3 @@ void backups_destroy(struct backups *b); /* accepts NULL */
 
 /* A line of the audit log: who did what. `fields` may be NULL. */
 void admin_audit(const struct admin_request *request, const char *action, const char *what, const char *result);
-
-static inline void auto_json_decref(json_t **json)
-{
-    json_decref(*json);
-}

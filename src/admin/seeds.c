@@ -310,7 +310,7 @@ static bool read_number(const char *text, const char *what, struct admin_reply *
 
 void seeds_get(struct admin *a, const struct admin_request *request, struct admin_reply *reply)
 {
-    AUTO(auto_json_decref) json_t *list = json_array();
+    AUTO_JSON json_t *list = json_array();
     int r = list ? seeding_each(a->mirror, add_seed, list) : -ENOMEM;
     for (size_t i = json_array_size(list); i-- > 0;)
         if (!may_touch(a, request, (uint64_t)json_integer_value(json_object_get(json_array_get(list, i), "id"))))
@@ -402,7 +402,7 @@ static void add(struct admin *a, const struct admin_request *request, const stru
 
 void seeds_post(struct admin *a, const struct admin_request *request, struct admin_reply *reply)
 {
-    AUTO(auto_json_decref) json_t *body = NULL;
+    AUTO_JSON json_t *body = NULL;
     AUTO(finish_reading) struct reading reading = {.reply = reply};
     struct seed_order order;
     bool dry;

@@ -1,10 +1,10 @@
 #include "backup/format.h"
 
+#include "base/json_text.h"
 #include "base/limits.h"
 
 #include <endian.h>
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 
 #define FORMAT_NAME "entrepot-backup"
@@ -84,12 +84,6 @@ bool backup_id_is_valid(const char *id)
     return strlen(id) == BACKUP_ID_MAX - 1 && strspn(id, "0123456789abcdef") == BACKUP_ID_MAX - 1;
 }
 
-static void auto_json_decref(json_t **j)
-{
-    json_decref(*j);
-}
-#define AUTO_JSON AUTO(auto_json_decref)
-
 static int add_json(json_t *j, struct buf *json)
 {
     AUTO_FREE char *text = j ? json_dumps(j, JSON_INDENT(2)) : NULL;
@@ -109,12 +103,13 @@ int backup_header_encode(const struct backup_header *h, struct buf *json)
 
 static int load_json(const char *text, size_t len, json_t **ret_json)
 {
-    json_t *j = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(j)) {
-        json_decref(j);
+    AUTO_JSON json_t *j = NULL;
+    int r = json_text_read(text, len, JSON_REJECT_DUPLICATES, &j, NULL);
+    if (r == -ENOMEM)
+        return r;
+    if (!json_is_object(j))
         return -EBADMSG;
-    }
-    *ret_json = j;
+    *ret_json = TAKE_PTR(j);
     return 0;
 }
 
@@ -125,8 +120,9 @@ int backup_header_decode(const char *text, size_t len, struct backup_header *ret
     int version;
     json_int_t created_at, blobs, bytes;
     int r = load_json(text, len, &j);
-    if (r < 0 || json_unpack(j, "{s:s, s:i}", "format", &format, "version", &version) < 0 ||
-        strcmp(format, FORMAT_NAME) != 0)
+    if (r < 0)
+        return r;
+    if (json_unpack(j, "{s:s, s:i}", "format", &format, "version", &version) < 0 || strcmp(format, FORMAT_NAME) != 0)
         return -EBADMSG;
     if (version != BACKUP_FORMAT_VERSION)
         return -ENOTSUP;
@@ -159,8 +155,10 @@ int backup_end_decode(const char *text, size_t len, struct backup_end *ret_end)
     AUTO_JSON json_t *j = NULL;
     json_int_t blobs, bytes, missing, damaged;
     int r = load_json(text, len, &j);
-    if (r < 0 || json_unpack(j, "{s:I, s:I, s:I, s:I}", "blobs", &blobs, "bytes", &bytes, "missing", &missing,
-                             "damaged", &damaged) < 0)
+    if (r < 0)
+        return r;
+    if (json_unpack(j, "{s:I, s:I, s:I, s:I}", "blobs", &blobs, "bytes", &bytes, "missing", &missing, "damaged",
+                    &damaged) < 0)
         return -EBADMSG;
     if (blobs < 0 || bytes < 0 || missing < 0 || damaged < 0)
         return -EBADMSG;

@@ -21,7 +21,7 @@ int ask_once(const struct command *self, const struct client_options *options, c
 int ask_and_show(const struct command *self, int argc, char **argv, const struct ask_view *view)
 {
     struct client_options o = {0};
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     int r = client_read_options(self, argc, argv, &o);
     if (r != STATUS_OK)
         return r;

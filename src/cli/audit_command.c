@@ -24,7 +24,7 @@ static bool is_served(const json_t *image)
 static int ask(struct client *client, const struct command *self, const struct inputs *in, json_t *images,
                json_t **ret_answer)
 {
-    AUTO(auto_json_decref) json_t *body = json_pack("{s:O, s:o}", "images", images, "platforms", inputs_platforms(in));
+    AUTO_JSON json_t *body = json_pack("{s:O, s:o}", "images", images, "platforms", inputs_platforms(in));
     AUTO_FREE char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;
     if (!text)
         return client_failed(self, "no memory");
@@ -35,7 +35,7 @@ static int ask(struct client *client, const struct command *self, const struct i
 static int ask_batch(struct client *client, const struct command *self, const struct inputs *in, size_t from,
                      json_t *all)
 {
-    AUTO(auto_json_decref) json_t *images = json_array(), *answer = NULL;
+    AUTO_JSON json_t *images = json_array(), *answer = NULL;
     size_t count;
     const struct image_reference *references = image_list_references(in->list, &count);
     for (size_t i = from; i < count && i < from + BATCH; i++)
@@ -181,7 +181,7 @@ static int audit(const struct command *self, const struct inputs *in, const stru
                  bool wanting_only)
 {
     AUTO(auto_client_close) struct client *client = NULL;
-    AUTO(auto_json_decref) json_t *images = json_array(), *all = NULL;
+    AUTO_JSON json_t *images = json_array(), *all = NULL;
     size_t count;
     int r = client_open(self, options, &client);
     (void)image_list_references(in->list, &count);

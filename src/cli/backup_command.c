@@ -51,7 +51,7 @@ static int fetch(struct taking *t, struct client *client, const char *target)
 /* What the server knows of what it has sent, and that we have kept it. */
 static int confirm(const struct taking *t, struct client *client, const char *file, bool as_json)
 {
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     char body[64], size[HUMAN_TEXT], blobs[HUMAN_TEXT], lost[HUMAN_TEXT];
     json_int_t n, missing, damaged;
     const char *id;

@@ -332,8 +332,10 @@ static int say_broken(const struct client *c, CURLcode code)
 /* What the server says of its refusal. */
 static int say_refused(const struct client *c)
 {
-    AUTO(auto_json_decref) json_t *answer = json_loadb(c->answer.data ? c->answer.data : "", c->answer.len, 0, NULL);
-    const char *message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
+    AUTO_JSON json_t *answer = NULL;
+    const char *message = NULL;
+    if (json_text_read(c->answer.data, c->answer.len, 0, &answer, NULL) == 0)
+        message = json_string_value(json_object_get(json_object_get(answer, "error"), "message"));
     if (message)
         return client_failed(c->command, "%s", message);
     return client_failed(c->command, "%s answers with status %ld", c->address, c->status);
@@ -369,10 +371,11 @@ int client_call(struct client *c, const char *method, const char *target, const 
     int status = call(c, method, target, body);
     if (status != STATUS_OK)
         return status;
-    json_t *answer = json_loadb(c->answer.data ? c->answer.data : "", c->answer.len, 0, &error);
-    if (!answer)
+    int r = json_text_read(c->answer.data, c->answer.len, 0, ret_answer, &error);
+    if (r == -ENOMEM)
+        return client_failed(c->command, "%s", strerror(ENOMEM));
+    if (r < 0)
         return client_failed(c->command, "%s: the answer is not JSON: %s", c->address, error.text);
-    *ret_answer = answer;
     return STATUS_OK;
 }
 

@@ -8,10 +8,10 @@
 
 #include "base/auto.h"
 #include "base/buf.h"
+#include "base/json_text.h"
 #include "cli/command.h"
 
 #include <getopt.h>
-#include <jansson.h>
 
 /* What every command that talks to the server is told; zeroed by the caller. */
 struct client_options {
@@ -91,8 +91,3 @@ int client_failed(const struct command *self, const char *fmt, ...) PRINTF_LIKE(
 void client_problems(const struct command *self, struct buf *lines);
 
 AUTO_DEFINE(struct client, client_close);
-
-static inline void auto_json_decref(json_t **json)
-{
-    json_decref(*json);
-}

@@ -15,9 +15,9 @@
 /* All pages of a list as one: {"now": …, "images": […]}. */
 static int get_all(struct client *client, const char *path, const char *name, const char *value, json_t **ret_answer)
 {
-    AUTO(auto_json_decref) json_t *all = NULL;
+    AUTO_JSON json_t *all = NULL;
     do {
-        AUTO(auto_json_decref) json_t *page = NULL;
+        AUTO_JSON json_t *page = NULL;
         AUTO_BUF struct buf target = BUF_INIT(64 * KIB);
         if (buf_adds(&target, path) < 0 || client_param(&target, name, value) < 0 ||
             client_param(&target, "after", json_text(all, "after")) < 0)
@@ -110,7 +110,7 @@ static int list(const struct command *self, const struct client_options *o, cons
                 const char *value, const char *first, const char *none)
 {
     AUTO(auto_client_close) struct client *client = NULL;
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     int r = client_open(self, o, &client);
     if (r == STATUS_OK)
         r = get_all(client, path, name, value, &answer);

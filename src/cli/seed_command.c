@@ -95,15 +95,15 @@ static void warn_of_patterns(const struct command *self, const struct image_list
 
 static char *make_body(const struct options *o)
 {
-    AUTO(auto_json_decref) json_t *images = json_array();
+    AUTO_JSON json_t *images = json_array();
     size_t count;
     const struct image_reference *references = image_list_references(o->inputs.list, &count);
     for (size_t i = 0; i < count; i++)
         if (json_array_append_new(images, inputs_image(&references[i])) < 0)
             return NULL;
-    AUTO(auto_json_decref)
-    json_t *body = json_pack("{s:O, s:o, s:b, s:I}", "images", images, "platforms", inputs_platforms(&o->inputs), "pin",
-                             o->pin, "every_ms", (json_int_t)o->every_ms);
+    AUTO_JSON json_t *body =
+        json_pack("{s:O, s:o, s:b, s:I}", "images", images, "platforms", inputs_platforms(&o->inputs), "pin", o->pin,
+                  "every_ms", (json_int_t)o->every_ms);
     if (!body || (o->name && json_object_set_new(body, "name", json_string(o->name)) < 0))
         return NULL;
     return json_dumps(body, JSON_COMPACT);
@@ -112,7 +112,7 @@ static char *make_body(const struct options *o)
 static int order(const struct command *self, struct client *client, const struct options *o)
 {
     AUTO_FREE char *body = make_body(o);
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     if (!body)
         return client_failed(self, "no memory");
     warn_of_patterns(self, o->inputs.list);
@@ -137,7 +137,7 @@ static int order(const struct command *self, struct client *client, const struct
 /* By its number or its name. */
 static int find(const struct command *self, struct client *client, const char *what, int64_t *ret_id)
 {
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     const json_t *seed;
     size_t at;
     if (what[strspn(what, "0123456789")] == '\0') {
@@ -159,7 +159,7 @@ static int find(const struct command *self, struct client *client, const char *w
 
 static int end(struct client *client, int64_t id, bool stop, bool json)
 {
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     char target[128];
     (void)snprintf(target, sizeof(target), "/v1/seeds/%lld%s", (long long)id, stop ? "?stop=1" : "");
     int r = client_call(client, "DELETE", target, NULL, &answer);

@@ -184,7 +184,7 @@ int seed_watch(struct client *client, int64_t id, bool json)
     if (p)
         progress_init(p);
     while (r == STATUS_OK) {
-        AUTO(auto_json_decref) json_t *seed = NULL;
+        AUTO_JSON json_t *seed = NULL;
         r = ask(client, id, after, &seed);
         if (r != STATUS_OK)
             break;

@@ -77,7 +77,7 @@ static bool is_left(const struct screen *s, int64_t ms)
 static int watch(struct client *client, struct screen *screen, int64_t interval_ms)
 {
     do {
-        AUTO(auto_json_decref) json_t *status = NULL;
+        AUTO_JSON json_t *status = NULL;
         int r = client_call(client, "GET", STATUS_PATH, NULL, &status);
         if (r != STATUS_OK)
             return r;

@@ -14,7 +14,7 @@ int pin_command(const struct command *self, int argc, char **argv)
 {
     static const struct option options[] = {{"for", required_argument, NULL, 'f'}, CLIENT_OPTIONS, {0}};
     struct client_options client_options = {0};
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     int64_t for_ms = 0;
     for (int o; (o = command_option(argc, argv, options)) != -1;) {
         if (client_take_option(&client_options, o, optarg))
@@ -26,7 +26,7 @@ int pin_command(const struct command *self, int argc, char **argv)
     }
     if (argc - optind != 1)
         return command_misused(self, "which image, or which pattern?");
-    AUTO(auto_json_decref) json_t *body = json_pack("{s:s, s:I}", "what", argv[optind], "for_ms", (json_int_t)for_ms);
+    AUTO_JSON json_t *body = json_pack("{s:s, s:I}", "what", argv[optind], "for_ms", (json_int_t)for_ms);
     AUTO_FREE char *text = body ? json_dumps(body, 0) : NULL;
     if (!text)
         return client_failed(self, "%s: it is no text", argv[optind]);
@@ -37,7 +37,7 @@ int pin_command(const struct command *self, int argc, char **argv)
 int unpin_command(const struct command *self, int argc, char **argv)
 {
     struct client_options o = {0};
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     int r = client_read_options(self, argc, argv, &o);
     if (r != STATUS_OK)
         return r;
@@ -102,7 +102,7 @@ int rm_command(const struct command *self, int argc, char **argv)
         return command_misused(self, "which image?");
     int worst = STATUS_OK;
     for (int i = optind; i < argc; i++) {
-        AUTO(auto_json_decref) json_t *answer = NULL;
+        AUTO_JSON json_t *answer = NULL;
         r = ask_once(self, &o, "DELETE", "/v1/image", "image", argv[i], NULL, &answer);
         if (r == STATUS_OK && o.json)
             r = client_print_json(answer);
@@ -118,7 +118,7 @@ int rm_command(const struct command *self, int argc, char **argv)
 int purge_command(const struct command *self, int argc, char **argv)
 {
     struct client_options o = {0};
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     int r = client_read_options(self, argc, argv, &o);
     if (r != STATUS_OK)
         return r;
@@ -170,7 +170,7 @@ int gc_command(const struct command *self, int argc, char **argv)
 {
     static const struct option options[] = {{"dry-run", no_argument, NULL, 'n'}, CLIENT_OPTIONS, {0}};
     struct client_options client_options = {0};
-    AUTO(auto_json_decref) json_t *answer = NULL;
+    AUTO_JSON json_t *answer = NULL;
     bool dry_run = false;
     for (int o; (o = command_option(argc, argv, options)) != -1;) {
         if (client_take_option(&client_options, o, optarg))

@@ -1,4 +1,5 @@
 /* What hangs on a manifest: read with what only people want to know, platforms and media types. */
+#include "base/json_text.h"
 #include "mirror/digest_set.h"
 #include "mirror/image.h"
 #include "mirror/inventory.h"
@@ -6,7 +7,6 @@
 #include "mirror/state.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -14,11 +14,6 @@
 #define DEPTH_MAX 3
 /* Of one part that are looked at. */
 #define NAMERS_MAX 64
-
-static inline void auto_json_decref(json_t **json)
-{
-    json_decref(*json);
-}
 
 struct reading {
     struct blobstore *store;
@@ -97,8 +92,9 @@ static void read_config(struct reading *r, size_t at, const struct inventory_par
     AUTO_BUF struct buf text = BUF_INIT(LIMIT_MANIFEST);
     if (*r->tree.parts[at].platform || !config || image_read_text(r->store, &config->digest, &text) < 0)
         return;
-    AUTO(auto_json_decref) json_t *c = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
-    set_platform(&r->tree.parts[at], c);
+    AUTO_JSON json_t *c = NULL;
+    if (json_text_read(text.data, text.len, 0, &c, NULL) == 0)
+        set_platform(&r->tree.parts[at], c);
 }
 
 /* Reads the manifest that parts[at] is, and adds what it names behind it. */
@@ -109,7 +105,9 @@ static int read_manifest(struct reading *r, size_t at, unsigned depth)
     int e = depth == DEPTH_MAX ? -ENOENT : image_read_text(r->store, &digest, &text);
     if (e < 0)
         return e;
-    AUTO(auto_json_decref) json_t *m = json_loadb(text.data ? text.data : "", text.len, 0, NULL);
+    AUTO_JSON json_t *m = NULL;
+    if (json_text_read(text.data, text.len, 0, &m, NULL) == -ENOMEM)
+        return -ENOMEM;
     const json_t *manifests = json_object_get(m, "manifests"), *config = json_object_get(m, "config"), *layer;
     const json_t *layers = json_object_get(m, "layers");
     size_t i;

@@ -1,9 +1,9 @@
 #include "mirror/listing.h"
 
+#include "base/json_text.h"
 #include "mirror/manifest.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <string.h>
 
 #define LISTING_ENTRIES_MAX 1000000
@@ -11,11 +11,6 @@
 struct listing {
     json_t *entries; /* array */
 };
-
-static inline void auto_json(json_t **j)
-{
-    json_decref(*j);
-}
 
 int listing_create(struct listing **ret_listing)
 {
@@ -39,19 +34,24 @@ void listing_destroy(struct listing *l)
     free(l);
 }
 
-static json_t *load_object(const char *text, size_t len)
+static int load_object(const char *text, size_t len, json_t **ret_root)
 {
-    json_t *root = json_loadb(text, len, JSON_REJECT_DUPLICATES, NULL);
-    if (!json_is_object(root)) {
-        json_decref(root);
-        return NULL;
-    }
-    return root;
+    AUTO_JSON json_t *root = NULL;
+    int r = json_text_read(text, len, JSON_REJECT_DUPLICATES, &root, NULL);
+    if (r < 0)
+        return r;
+    if (!json_is_object(root))
+        return -EINVAL;
+    *ret_root = TAKE_PTR(root);
+    return 0;
 }
 
 static int add_page(struct listing *l, const char *page, size_t len, const char *key, bool (*fits)(const json_t *))
 {
-    AUTO(auto_json) json_t *root = load_object(page, len);
+    AUTO_JSON json_t *root = NULL;
+    int r = load_object(page, len, &root);
+    if (r < 0)
+        return r;
     json_t *list = json_object_get(root, key), *entry;
     if (!list || !(json_is_array(list) || json_is_null(list)))
         return -EINVAL;
@@ -163,10 +163,12 @@ int listing_write_referrers(struct listing *l, struct buf *document)
 int listing_page_of_tags(const char *document, size_t len, const char *name, int64_t n, const char *last,
                          struct buf *body, struct buf *link)
 {
-    AUTO(auto_json) json_t *root = load_object(document, len);
+    AUTO_JSON json_t *root = NULL;
     AUTO_FREE const char **tags = NULL;
     size_t count, first = 0;
-    int r = strings_of(json_object_get(root, "tags"), &tags, &count);
+    int r = load_object(document, len, &root);
+    if (r == 0)
+        r = strings_of(json_object_get(root, "tags"), &tags, &count);
     if (r < 0)
         return r;
     while (last && first < count && strcmp(tags[first], last) <= 0)
@@ -181,11 +183,12 @@ int listing_page_of_tags(const char *document, size_t len, const char *name, int
 
 int listing_filter_referrers(const char *document, size_t len, const char *artifact_type, struct buf *body)
 {
-    AUTO(auto_json) json_t *root = load_object(document, len), *found = json_array();
+    AUTO_JSON json_t *root = NULL, *found = json_array();
     json_t *entry;
     size_t at;
-    if (!found)
-        return -ENOMEM;
+    int r = found ? load_object(document, len, &root) : -ENOMEM;
+    if (r < 0)
+        return r;
     json_array_foreach(json_object_get(root, "manifests"), at, entry)
     {
         const char *type = json_string_value(json_object_get(entry, "artifactType"));

@@ -1,13 +1,9 @@
 #include "mirror/manifest.h"
 
-#include <errno.h>
-#include <jansson.h>
-#include <string.h>
+#include "base/json_text.h"
 
-static inline void auto_json(json_t **j)
-{
-    json_decref(*j);
-}
+#include <errno.h>
+#include <string.h>
 
 /* type "/" subtype, of the characters of RFC 6838 §4.2: it goes into a header as it is. */
 static bool is_media_type(const char *s)
@@ -93,7 +89,10 @@ static const char *type_by_form(const json_t *root)
 
 int manifest_parse(const void *data, size_t len, struct manifest **ret_manifest)
 {
-    AUTO(auto_json) json_t *root = json_loadb(data, len, JSON_REJECT_DUPLICATES, NULL);
+    AUTO_JSON json_t *root = NULL;
+    int r = json_text_read(data, len, JSON_REJECT_DUPLICATES, &root, NULL);
+    if (r < 0)
+        return r;
     if (!json_is_object(root))
         return -EINVAL;
     if (json_integer_value(json_object_get(root, "schemaVersion")) == 1)
@@ -107,7 +106,7 @@ int manifest_parse(const void *data, size_t len, struct manifest **ret_manifest)
     if (!m)
         return -ENOMEM;
     (void)stpcpy(m->media_type, type);
-    int r = add_children(m, root);
+    r = add_children(m, root);
     if (r < 0)
         return r;
     *ret_manifest = TAKE_PTR(m);

@@ -1,10 +1,10 @@
 #include "server/jwt.h"
 
 #include "base/base64.h"
+#include "base/json_text.h"
 #include "server/jwt_keys.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,18 +35,16 @@ static int decode_object(const char *part, size_t len, json_t **ret_object)
 {
     AUTO_FREE uint8_t *bytes = NULL;
     size_t n;
-    json_error_t error;
     int r = decode(part, len, &bytes, &n);
     if (r < 0)
         return r;
-    json_t *object = json_loadb((const char *)bytes, n, JSON_REJECT_DUPLICATES, &error);
-    if (!object && json_error_code(&error) == json_error_out_of_memory)
-        return -ENOMEM;
-    if (!json_is_object(object)) {
-        json_decref(object);
+    AUTO_JSON json_t *object = NULL;
+    r = json_text_read((const char *)bytes, n, JSON_REJECT_DUPLICATES, &object, NULL);
+    if (r < 0)
+        return r;
+    if (!json_is_object(object))
         return -EINVAL;
-    }
-    *ret_object = object;
+    *ret_object = TAKE_PTR(object);
     return 0;
 }
 

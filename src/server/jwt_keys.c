@@ -1,12 +1,12 @@
 #include "server/jwt_keys.h"
 
 #include "base/base64.h"
+#include "base/json_text.h"
 
 #include <errno.h>
 #include <gnutls/abstract.h>
 #include <gnutls/crypto.h>
 #include <gnutls/x509.h>
-#include <jansson.h>
 #include <string.h>
 
 #define RSA_BITS_MIN 2048
@@ -206,19 +206,18 @@ static int add_jwk(struct jwt_keys *k, const json_t *jwk, struct buf *why)
 static int add_set(struct jwt_keys *k, const char *text, size_t len, struct buf *why)
 {
     json_error_t error;
-    json_t *set = json_loadb(text, len, JSON_REJECT_DUPLICATES, &error);
+    AUTO_JSON json_t *set = NULL;
+    int r = json_text_read(text, len, JSON_REJECT_DUPLICATES, &set, &error);
     const json_t *keys = json_object_get(set, "keys"), *jwk;
     size_t i;
-    int r = 0;
-    if (!set)
-        r = json_error_code(&error) == json_error_out_of_memory ? -ENOMEM : say(why, error.text);
-    else if (!json_is_array(keys))
-        r = say(why, "a JSON Web Key Set has a list of keys");
+    if (r < 0)
+        return r == -ENOMEM ? r : say(why, error.text);
+    if (!json_is_array(keys))
+        return say(why, "a JSON Web Key Set has a list of keys");
     for (i = 0; r == 0 && i < json_array_size(keys); i++) {
         jwk = json_array_get(keys, i);
         r = json_is_object(jwk) ? add_jwk(k, jwk, why) : say(why, "a key of the set is no object");
     }
-    json_decref(set);
     return r;
 }
 

@@ -2,21 +2,16 @@
 
 #include "base/base64.h"
 #include "base/controls.h"
+#include "base/json_text.h"
 #include "base/limits.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
 #include <unistd.h>
-
-static void auto_json(json_t **j)
-{
-    json_decref(*j);
-}
 
 static void auto_secret(char **s)
 {
@@ -117,7 +112,10 @@ int credentials_parse(const char *text, size_t len, const struct credentials_nam
                       struct buf *why)
 {
     json_error_t e;
-    AUTO(auto_json) json_t *root = json_loadb(text ? text : "", len, JSON_REJECT_DUPLICATES, &e);
+    AUTO_JSON json_t *root = NULL;
+    int r = json_text_read(text, len, JSON_REJECT_DUPLICATES, &root, &e);
+    if (r == -ENOMEM)
+        return r;
     if (!json_is_object(root)) {
         say(why, "not a JSON object (line %d, column %d)", root ? 1 : e.line, root ? 1 : e.column);
         return -EINVAL;

@@ -1,19 +1,13 @@
 #include "upstream/limit429.h"
 
-#include "base/auto.h"
+#include "base/json_text.h"
 
-#include <jansson.h>
 #include <string.h>
 #include <strings.h>
 
 #define MOMENT_MS 100LL /* "retry-after: 880.092µs": less than this is no wait that can be kept */
 #define MOMENT_MAX_MS 10000LL
 #define RATE_MS 2000LL /* "Rate exceeded": so many a second */
-
-static void auto_json(json_t **j)
-{
-    json_decref(*j);
-}
 
 static const char *text_of(const json_t *object, const char *key)
 {
@@ -73,12 +67,12 @@ enum limit_kind limit429_classify(const struct limit_answer *answer, int64_t *re
     if (len > 0)
         memcpy(text, answer->body, len);
     text[len] = '\0';
-    AUTO(auto_json) json_t *root = json_loadb(text, len, 0, NULL);
+    AUTO_JSON json_t *root = NULL;
+    if (json_text_read(text, len, 0, &root, NULL) < 0)
+        return by_message(text, LIMIT_ABUSE, ret_pause_ms);
     const json_t *first = json_array_get(json_object_get(root, "errors"), 0);
     const json_t *error = first ? first : root;
     if (strcasecmp(text_of(error, "code"), "TOOMANYREQUESTS") == 0)
         return by_message(text_of(error, "message"), answer->manifest_get ? LIMIT_PULL : LIMIT_ABUSE, ret_pause_ms);
-    if (root)
-        return LIMIT_ABUSE;
-    return by_message(text, LIMIT_ABUSE, ret_pause_ms);
+    return LIMIT_ABUSE;
 }

@@ -1,17 +1,12 @@
 #include "upstream/token.h"
 
+#include "base/json_text.h"
 #include "base/limits.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdbool.h>
 #include <string.h>
 #include <time.h>
-
-static void auto_json(json_t **j)
-{
-    json_decref(*j);
-}
 
 /* `digits` of them, and then one of `after`; *p is behind it. */
 static bool read_number(const char **p, int digits, const char *after, int *ret_number)
@@ -91,7 +86,9 @@ static int64_t life_of(const json_t *reply, int64_t now_ms)
 
 int token_reply_parse(const char *text, size_t len, int64_t now_ms, struct token_reply *ret_reply)
 {
-    AUTO(auto_json) json_t *reply = json_loadb(text ? text : "", len, JSON_REJECT_DUPLICATES, NULL);
+    AUTO_JSON json_t *reply = NULL;
+    if (json_text_read(text, len, JSON_REJECT_DUPLICATES, &reply, NULL) == -ENOMEM)
+        return -ENOMEM;
     const char *token = json_string_value(json_object_get(reply, "token"));
     if (!token || !token[0])
         token = json_string_value(json_object_get(reply, "access_token"));

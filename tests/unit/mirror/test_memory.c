@@ -8,7 +8,6 @@
 #include "world.h"
 
 #include <errno.h>
-#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -37,16 +36,10 @@ static void make(struct content *c, unsigned number, size_t len)
     (void)digest_format(&digest, c->name);
 }
 
-static void free_json(void *p)
-{
-    free(p);
-}
-
 static void setup(void)
 {
     struct digest digest;
     client_enters = starve_enter;
-    json_set_alloc_funcs(starve_malloc, free_json);
     world_setup();
     make(&config, 1, CONFIG_SIZE);
     make(&layer, 2, LAYER_SIZE);

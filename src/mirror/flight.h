@@ -8,6 +8,7 @@
 
 #include "blobstore/blobstore.h"
 #include "mirror/evictor.h"
+#include "mirror/feed.h"
 #include "mirror/gate.h"
 #include "mirror/keeper.h"
 #include "mirror/library.h"
@@ -78,9 +79,10 @@ void flight_unref(struct flight *f); /* accepts NULL; the waiter has been forgot
 /*
  * 0: it can be answered, with *ret_size bytes. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w`
  * NULL, neither, and *ret_failure is why it is being asked for again, if it is. Else the flight failed before anybody
- * could be answered (its error; *ret_failure tells more), or -ECANCELED.
+ * could be answered (its error; *ret_failure tells more), or -ECANCELED; or -ESTALE: the asker and it may wait for
+ * each other (mirror/feed.h).
  */
-MUST_CHECK int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_size,
+MUST_CHECK int flight_wait(struct flight *f, enum asker asker, struct waiter *w, int64_t due, uint64_t *ret_size,
                            struct failure *ret_failure);
 /*
  * For who reads nothing, and waits for the end. 0: it has come to it, and well, whether it is stored or not.

@@ -212,10 +212,24 @@ static void begin_front(struct part *p, const struct upstream_head *head)
     gate_lock(&f->gate);
     f->state = FLIGHT_STREAMING;
     f->source = (int)head->source;
+    f->feed = head->sibling ? FEED_SIBLING : FEED_UPSTREAM;
     f->answerable = true;
     gate_wake(&f->gate);
     gate_unlock(&f->gate);
     parts_feed(f);
+}
+
+static void on_source(void *arg, bool sibling)
+{
+    struct part *p = arg;
+    struct flight *f = p->flight;
+    if (!f || p != f->front)
+        return;
+    gate_lock(&f->gate);
+    f->feed = sibling ? FEED_ASKED : FEED_UPSTREAM;
+    if (sibling)
+        gate_wake(&f->gate); /* siblings do not wait for siblings */
+    gate_unlock(&f->gate);
 }
 
 static int on_head(void *arg, const struct upstream_head *head)
@@ -318,7 +332,7 @@ static void on_done(void *arg, const struct upstream_result *result)
 }
 
 static const struct upstream_callbacks callbacks = {
-    .on_head = on_head, .on_body = on_body, .on_tick = on_tick, .on_done = on_done};
+    .on_source = on_source, .on_head = on_head, .on_body = on_body, .on_tick = on_tick, .on_done = on_done};
 
 int part_ask(struct part *p, bool head, int64_t delay_ms)
 {

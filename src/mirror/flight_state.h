@@ -120,6 +120,7 @@ struct flight {
     enum flight_state state;
     bool answerable; /* an upstream has said that it has the blob, or it is verified */
     bool verified;
+    enum feed feed;         /* of the front */
     int source;             /* that gives bytes, or gave the last; -1: none has */
     bool complete;          /* all bytes are in the file */
     bool hash_posted;       /* a worker has it, or will */

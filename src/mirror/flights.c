@@ -230,11 +230,14 @@ void flight_prefetch(struct flights *fs, const struct flight_target *t, unsigned
 
 /* --- readers ------------------------------------------------------------------------------------------------ */
 
-int flight_wait(struct flight *f, struct waiter *w, int64_t due, uint64_t *ret_size, struct failure *ret_failure)
+int flight_wait(struct flight *f, enum asker asker, struct waiter *w, int64_t due, uint64_t *ret_size,
+                struct failure *ret_failure)
 {
     int r;
     gate_lock(&f->gate);
-    if (f->verified || (f->failure.error == 0 && f->answerable && f->has_size && f->size > FLIGHT_WHOLE)) {
+    if (!f->complete && feed_may_be_circular(f->feed, asker)) {
+        r = -ESTALE;
+    } else if (f->verified || (f->failure.error == 0 && f->answerable && f->has_size && f->size > FLIGHT_WHOLE)) {
         *ret_size = f->size;
         f->is_told = true;
         r = 0;

@@ -50,8 +50,9 @@ struct mirror_request {
     const char *login_key;     /* a hash that stands for it, with `login` */
     bool only_if_cached;       /* what is stored or already on its way, or 504: no upstream is asked for it */
     /* Another mirror asks, and what it makes of the answer nobody here knows: it gets what is here and everybody may
-     * see, whatever mirror_admit() and `login` say, or 504. */
-    bool of_sibling;
+     * see, whatever mirror_admit() and `login` say, or 504; which he is told, too, rather than that two wait for each
+     * other (mirror/feed.h). */
+    const char *hop; /* his name, or NULL: it is none */
     bool is_seeding; /* nobody waits for it: it leaves live pulls their reserve, is not held, and takes nothing
                         that may be out of date */
     struct mirror_waiter waiter;

@@ -111,10 +111,25 @@ static size_t body_max(const struct question *q)
     return LIMIT_MANIFEST;
 }
 
+static void set_feed(struct question *q, enum feed feed)
+{
+    gate_lock(&q->gate);
+    q->feed = feed;
+    if (feed != FEED_UPSTREAM)
+        gate_wake(&q->gate); /* siblings do not wait for siblings */
+    gate_unlock(&q->gate);
+}
+
+static void on_source(void *arg, bool sibling)
+{
+    set_feed(arg, sibling ? FEED_ASKED : FEED_UPSTREAM);
+}
+
 static int on_head(void *arg, const struct upstream_head *head)
 {
     struct question *q = arg;
     q->of_sibling = head->sibling;
+    set_feed(q, head->sibling ? FEED_SIBLING : FEED_UPSTREAM);
     buf_reset(&q->body);
     q->length = head->length;
     (void)snprintf(q->content_type, sizeof(q->content_type), "%s", head->content_type);
@@ -157,7 +172,8 @@ static void on_done(void *arg, const struct upstream_result *result)
     workers_post(q->all->needs.workers, &q->work);
 }
 
-static const struct upstream_callbacks callbacks = {.on_head = on_head, .on_body = on_body, .on_done = on_done};
+static const struct upstream_callbacks callbacks = {
+    .on_source = on_source, .on_head = on_head, .on_body = on_body, .on_done = on_done};
 
 /* "sha256-<hex>", cut as the specification has it ("Referrers Tag Schema"). */
 static void fallback_tag(const char *digest, char *tag)
@@ -302,10 +318,13 @@ int question_join(struct questions *qs, const struct question_target *t, bool *r
     return 0;
 }
 
-int question_wait(struct question *q, struct waiter *w, int64_t due)
+int question_wait(struct question *q, enum asker asker, struct waiter *w, int64_t due)
 {
     gate_lock(&q->gate);
-    int r = q->answered ? 0 : !w || gate_wait(&q->gate, w, due) ? MIRROR_WAIT : -ECANCELED;
+    int r = q->answered                            ? 0
+            : feed_may_be_circular(q->feed, asker) ? -ESTALE
+            : !w || gate_wait(&q->gate, w, due)    ? MIRROR_WAIT
+                                                   : -ECANCELED;
     gate_unlock(&q->gate);
     return r;
 }

@@ -76,8 +76,8 @@ struct question *question_find(struct questions *qs, const struct question_targe
 MUST_CHECK int question_join(struct questions *qs, const struct question_target *t, bool *ret_mine,
                              struct question **ret_question);
 /* 0: answered. MIRROR_WAIT: entered and suspended, until `due` at the latest; with `w` NULL, neither. -ECANCELED:
- * nothing may wait any more. */
-MUST_CHECK int question_wait(struct question *q, struct waiter *w, int64_t due);
+ * nothing may wait any more. -ESTALE: the asker and it may wait for each other (mirror/feed.h). */
+MUST_CHECK int question_wait(struct question *q, enum asker asker, struct waiter *w, int64_t due);
 /* Of an answered one; good as long as the reference. error 0: it went well. */
 const struct failure *question_failure(const struct question *q);
 /* QUESTION_TAG: digest, size (0: not known), type. QUESTION_SIZE: size. */

@@ -60,6 +60,7 @@ struct question {
     /* under the gate's lock until answered, const afterwards */
     struct gate gate;
     bool answered;
+    enum feed feed;
     struct failure failure;
     struct pointer pointer;
     struct document *document;

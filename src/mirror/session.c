@@ -116,6 +116,13 @@ static int read_names(struct mirror_session *s, const struct mirror_request *req
     return 0;
 }
 
+static enum asker asker_of(const struct mirror *m, const char *hop)
+{
+    if (!hop)
+        return ASKER_CLIENT;
+    return strcmp(hop, upstream_hop(m->upstream)) < 0 ? ASKER_LESSER : ASKER_GREATER;
+}
+
 int mirror_open(struct mirror *m, const struct mirror_request *request, struct mirror_session **ret_session)
 {
     AUTO(auto_mirror_close) struct mirror_session *s = calloc(1, sizeof(*s));
@@ -126,14 +133,14 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
     s->object = request->object;
     s->head = request->head;
     s->page_size = request->page_size;
-    s->of_sibling = request->of_sibling;
-    s->only_if_cached = request->only_if_cached || request->of_sibling;
+    s->asker = asker_of(m, request->hop);
+    s->only_if_cached = request->only_if_cached || request->hop;
     s->class = request->is_seeding ? UPSTREAM_SEEDING : UPSTREAM_LIVE;
     s->opened = clock_monotonic_ms();
     (void)snprintf(s->client, sizeof(s->client), "%s", request->client ? request->client : "");
     s->body = BUF_INIT(LIMIT_DOCUMENT);
     s->link = BUF_INIT(4 * KIB);
-    if (request->login && !request->of_sibling &&
+    if (request->login && !request->hop &&
         (!(s->login = strdup(request->login)) || !(s->login_key = strdup(request->login_key))))
         return -ENOMEM;
     if ((request->artifact_type && !(s->artifact_type = strdup(request->artifact_type))) ||
@@ -148,7 +155,7 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
 
 void mirror_admit(struct mirror_session *s)
 {
-    s->is_open = s->is_open || !s->of_sibling;
+    s->is_open = s->is_open || s->asker == ASKER_CLIENT;
 }
 
 static int step(struct mirror_session *s)

@@ -145,7 +145,11 @@ int session_ask(struct mirror_session *s, enum question_kind kind, const char *r
             session_note_outcome(s, s->question_is_mine);
         }
         bool late = clock_monotonic_ms() >= until;
-        r = question_wait(s->question, late ? NULL : &s->waiter, until);
+        r = question_wait(s->question, s->asker, late ? NULL : &s->waiter, until);
+        if (r == -ESTALE) {
+            session_leave_question(s);
+            return session_fail(s, r, "not cached here, and a sibling's word is waited for");
+        }
         if (r < 0)
             return session_fail_cut(s);
         if (r == MIRROR_WAIT && !late)

@@ -232,7 +232,11 @@ static int step_flight(struct mirror_session *s)
         if (r != 0)
             return r;
         bool late = clock_monotonic_ms() >= s->deadline;
-        r = flight_wait(s->flight, late ? NULL : &s->waiter, s->deadline, &size, &s->failure);
+        r = flight_wait(s->flight, s->asker, late ? NULL : &s->waiter, s->deadline, &size, &s->failure);
+        if (r == -ESTALE) {
+            session_leave_flight(s);
+            return session_fail(s, r, "not cached here, and a sibling's word is waited for");
+        }
         if (r == MIRROR_WAIT && !late)
             return r;
         if (r == MIRROR_WAIT) {

@@ -11,7 +11,7 @@ static int greet(struct mirror_session *s)
     struct guests *guests = s->mirror->guests;
     const struct guest who = {.registry = s->registry, .repository = s->repository, .login = s->login_key};
     int64_t age;
-    if (s->of_sibling)
+    if (s->asker != ASKER_CLIENT)
         return session_fail(s, -ESTALE, "private: not for another mirror");
     if (!s->login) {
         s->hidden = true;

@@ -35,7 +35,8 @@ struct mirror_session {
     int64_t page_size, ttl_ms, stale_for_ms;
     struct flight_rules flight_rules;
     int64_t opened, deadline; /* monotonic ms */
-    bool only_if_cached, of_sibling, is_open, has_others, stale_while_revalidate, stale_on_absence;
+    enum asker asker;
+    bool only_if_cached, is_open, has_others, stale_while_revalidate, stale_on_absence;
     unsigned prefetch;
     enum config_miss_status miss_status;
     char registry[LIMIT_NAME + 1], repository[LIMIT_NAME + 1], reference[DIGEST_TEXT_MAX];

@@ -129,12 +129,6 @@ static enum MHD_Result look_for_only_if_cached(void *cls, enum MHD_ValueKind kin
     return MHD_YES;
 }
 
-/* Another mirror asks what we have, and never more than that: two that name each other do not go round in circles. */
-static bool is_of_sibling(const struct request *r)
-{
-    return request_header(r, "Entrepot-Hop") != NULL;
-}
-
 static bool is_only_if_cached(const struct request *r)
 {
     bool found = false;
@@ -161,7 +155,7 @@ static int open_session(struct request *r)
         .last = r->route.last,
         .client = r->forwarded.address,
         .only_if_cached = is_only_if_cached(r),
-        .of_sibling = is_of_sibling(r),
+        .hop = request_header(r, "Entrepot-Hop"), /* another mirror asks what we have, and never more than that */
         .login = r->secret.login,
         .login_key = r->secret.key,
         .waiter = {.suspend = suspend, .wake = wake, .arg = r},

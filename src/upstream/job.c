@@ -316,6 +316,8 @@ static void try(struct job *job, bool survey)
     job->passing = false;
     standing_begin(s, &job->walk.intent, survey, &job->ticket);
     job->state = survey ? JOB_LOOKING : JOB_ASKING;
+    if (job->callbacks->on_source)
+        job->callbacks->on_source(job->arg, s->sibling);
     attempt_start(job->attempt);
 }
 

@@ -195,6 +195,11 @@ int upstream_reload(struct upstream *u, const struct config *config, struct buf 
     return 0;
 }
 
+const char *upstream_hop(const struct upstream *u)
+{
+    return u->hop;
+}
+
 bool upstream_has_accounts(struct upstream *u, const char *registry)
 {
     (void)pthread_mutex_lock(&u->lock);

@@ -93,6 +93,8 @@ struct upstream_result {
 /* All of them run on the upstream thread: they must not block, take no lock that is held by slow code, and may call
  * upstream_submit(). */
 struct upstream_callbacks {
+    /* a source is going to be asked; may be NULL */
+    void (*on_source)(void *arg, bool sibling);
     int (*on_head)(void *arg, const struct upstream_head *head); /* other than 0 ends the job with it */
     int (*on_body)(void *arg, const void *data, size_t len);     /* <= 16 KiB a call as libcurl has it; as above */
     /* within 20 ms after an on_body, once, unless on_done comes before; may be NULL */
@@ -134,8 +136,12 @@ MUST_CHECK int upstream_submit(struct upstream *u, const struct upstream_job *jo
  * they began. Returns when the old configuration is no longer referred to. */
 MUST_CHECK int upstream_reload(struct upstream *u, const struct config *config, struct buf *errors);
 /* Some source of the registry has an account, so that what it answers may not be public. Any thread. A sibling's is
- * none: it gives another mirror nothing but what everybody may see there (mirror/mirror.h, `of_sibling`). */
+ * none: it gives another mirror nothing but what everybody may see there (mirror/mirror.h, `hop`). */
 bool upstream_has_accounts(struct upstream *u, const char *registry);
+
+/* Who we are to siblings, in their hop header: another name after each start. Any thread; good until
+ * upstream_destroy(). */
+const char *upstream_hop(const struct upstream *u);
 
 /* ------------------------------------------------------------------ health and budgets, for status and persistence */
 

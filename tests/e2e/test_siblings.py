@@ -77,16 +77,22 @@ def test_a_cold_blob_asked_for_at_both_is_fetched_once(pair, hub, blob):
     assert hub.body_bytes(d) == SIZE
 
 
-def test_many_clients_of_both_at_the_same_time_fetch_it_about_once(pair, hub, blob):
-    """At the very same moment both may find nothing at the other, and ask themselves: twice at the most."""
+def test_what_is_asked_of_both_at_the_same_time_is_fetched_about_once(pair, hub):
+    """At the very same moment both may find nothing at the other, and ask themselves: now and then, and never for long."""
     _, clients = pair()
-    data, d, target = blob
-    waiting = [c.ask(target) for _ in range(10) for c in clients]
-    for r in waiting:
-        whole(r.read_head(), data)
-        r.leave()
-    assert hub.body_bytes(d) <= 2 * SIZE
-    assert hub.count(kind="blob", method="GET", where="cdn") <= 2
+    rounds = 20
+    for i in range(rounds):
+        digest, layer = make_image(hub, seed=f"round {i}")
+        for target in (f"manifests/{digest}", f"blobs/{layer}"):
+            for r in [c.ask(f"/v2/library/made/{target}") for c in clients for _ in range(3)]:
+                assert r.read_head().status == 200 and r.finish().end == "complete"
+    assert hub.budget().counted < 2 * rounds and hub.count(where="cdn", method="GET") < 2 * rounds
+    for first, second in (clients, reversed(clients)):
+        digest, _ = make_image(hub)
+        before = hub.budget().counted
+        for c in (first, second):
+            assert c.get(f"/v2/library/made/manifests/{digest}").status == 200
+        assert hub.budget().counted == before + 1, "neither is taken for dead by the other"
 
 
 # --- no circles -----------------------------------------------------------------------------------------------------
@@ -134,6 +140,78 @@ def test_a_sibling_is_told_that_it_must_not_ask(launch, hub, another, image):
     assert hub.count() == 0, "it is asked first, wherever it stands in the list"
     assert client.get("/v2/library/alpha/manifests/1").status == 200
     assert not sibling.select(reference="1"), "what a tag means is not its to say"
+
+
+# --- who waits for whom ---------------------------------------------------------------------------------------------
+
+LESSER, GREATER = "0", "g"   # than any name, which is hexadecimal
+
+
+def hop(name):
+    return {"Entrepot-Hop": name}
+
+
+@pytest.fixture
+def watched(launch, hub, another):
+    """A mirror, and the double that stands for its sibling."""
+    sibling = another(challenge="none", redirects=False, takes_ns=True)
+    m = launch(registries={"docker.io": {"sources": [
+        {"name": "sibling", "url": sibling.url(), "sibling": True}, {"name": "hub", "url": hub.url()}]}},
+        upstream={"header_timeout": "60s", "stall_timeout": "60s"}, server={"answer_timeout": "60s"})
+    return Client(m.host_port), sibling
+
+
+@pytest.mark.parametrize("kind", ["blob", "manifest"])
+def test_of_two_that_ask_each_other_one_waits(watched, hub, kind):
+    client, sibling = watched
+    digest, layer = make_image(hub)
+    target = f"/v2/library/made/{kind}s/{digest if kind == 'manifest' else layer}"
+    with sibling.fault("hang", kind=kind, method="GET", times=1) as hang:
+        first = client.ask(target)
+        hang.wait()
+        lesser = client.ask(target, headers=hop(LESSER))
+        assert client.get(target, hop(GREATER)).status == 504, "is told at once, and goes upstream"
+        assert not lesser.readable() and not first.readable()
+        hang.release()
+        for r in (first, lesser):
+            assert r.read_head().status == 200 and r.finish().end == "complete"
+    assert hub.count(kind=kind, method="GET", status=200, where="registry" if kind == "manifest" else "cdn") == 1
+    assert client.get(target, hop(GREATER)).status == 200, "stored"
+
+
+def test_what_a_sibling_gives_no_sibling_waits_for(watched, hub):
+    client, sibling = watched
+    data = random.Random(46).randbytes(SIZE)
+    d = sibling.put_blob(data)
+    target = f"/v2/library/made/blobs/{d}"
+    with sibling.fault("stall", times=1, kind="blob", at=4 * MIB) as stall:
+        first = client.open(target)
+        stall.wait()
+        second = client.open(target).read(2 * MIB)
+        for name in (LESSER, GREATER):
+            assert client.get(target, hop(name)).status == 504
+            assert client.get(target, {**hop(name), "Range": f"bytes={4 * MIB}-"}).status == 504
+        stall.release()
+        for r in (first, second):
+            whole(r, data)
+    for name in (LESSER, GREATER):
+        whole(client.open(target, headers=hop(name)), data)
+    assert hub.count() == 0
+
+
+def test_an_upstream_that_breaks_off_is_not_looked_for_at_who_reads_from_us(pair, hub, blob):
+    """Nobody waits for the other's stall_timeout, which no client would live to see."""
+    mirrors, clients = pair(upstream={"stall_timeout": "10m"})
+    data, d, target = blob
+    with hub.fault("cut", times=1, kind="blob", at=6 * MIB, hold=True) as cut:
+        first = clients[0].open(target)
+        cut.wait()
+        second = clients[1].open(target).read(4 * MIB)
+        cut.release()
+        for r in (first, second):
+            whole(r, data)
+    assert hub.body_bytes(d) == SIZE
+    mirrors[1].wait_line(event="request", status="504", method="GET")
 
 
 # --- only-if-cached -------------------------------------------------------------------------------------------------

@@ -22,6 +22,8 @@ struct fake_job {
     bool unsure;     /* what the result says */
 };
 
+#define FAKE_HOP "8" /* upstream_hop() */
+
 struct upstream *fake_start(void);
 void fake_has_accounts(struct upstream *u, bool has_accounts); /* of every registry */
 unsigned fake_count(struct upstream *u);                       /* jobs submitted so far */

@@ -585,7 +585,7 @@ static int ask_as_sibling(const char *repository, unsigned i)
                                            .page_size = -1,
                                            .login = "Basic am86czNjcmV0",
                                            .login_key = "jo",
-                                           .of_sibling = true};
+                                           .hop = "f"};
     client_open_request(&c, &request);
     mirror_admit(c.session);
     ck_assert(client_step(&c));

@@ -270,7 +270,7 @@ int mirror_open(struct mirror *m, const struct mirror_request *request, struct m
                                .head = request->head,
                                .page_size = request->page_size,
                                .only_if_cached = request->only_if_cached,
-                               .of_sibling = request->of_sibling};
+                               .is_of_sibling = request->hop != NULL};
     copy(seen->ns, sizeof(seen->ns), request->ns);
     copy(seen->name, sizeof(seen->name), request->name);
     copy(seen->reference, sizeof(seen->reference), request->reference);

@@ -24,7 +24,7 @@ struct fake_seen {
     bool head;
     char ns[256], name[256], reference[160], artifact_type[256], last[256];
     int64_t page_size;
-    bool only_if_cached, of_sibling;
+    bool only_if_cached, is_of_sibling;
     bool admitted; /* mirror_admit() */
 };
 

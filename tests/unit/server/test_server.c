@@ -300,7 +300,7 @@ START_TEST(a_sibling_asks_for_what_is_here_and_is_told_504_otherwise)
     struct response r;
     (void)fake_add_error(mirror, "absent", 504, "UNAVAILABLE");
     get(MANIFEST("absent"), cached_only[_i].headers, &r);
-    bool is_hop = fake_seen(mirror).of_sibling;
+    bool is_hop = fake_seen(mirror).is_of_sibling;
     ck_assert((fake_seen(mirror).only_if_cached || is_hop) == cached_only[_i].wanted);
     ck_assert(is_hop == (strncasecmp(cached_only[_i].headers, "Entrepot-Hop:", 13) == 0));
     check_error(&r, 504, "UNAVAILABLE");

@@ -345,6 +345,7 @@ START_TEST(a_sibling_is_asked_first_for_what_has_a_digest)
     ck_assert_int_eq(run(manifest(DIGEST)), 0);
     ck_assert_uint_eq(probe.result.source, 1);
     ck_assert(probe.head.sibling);
+    ck_assert_str_eq(probe.asked, "s");
     ck_assert_uint_eq(asked(0), 0);
     ck_assert_str_eq(hosts[1].control, "only-if-cached");
     ck_assert_uint_eq(strlen(hosts[1].hop), 32);
@@ -456,6 +457,7 @@ START_TEST(a_sibling_that_does_not_have_it_is_asked_the_next_time)
         ck_assert_int_eq(world_state(&world, "one.test", "second").breaker, UPSTREAM_CLOSED);
         hosts[0].status = 503;
         ck_assert_int_eq(run(manifest(DIGEST)), -EREMOTEIO);
+        ck_assert_str_eq(probe.asked, "su");
         ck_assert_uint_eq(probe.result.source, 0); /* what the sibling says is not told */
         end(2);
     }

@@ -1151,7 +1151,8 @@ START_TEST(a_stop_ends_every_job_once_in_whatever_state_it_is)
             job.registry = "two.test";
         probe_submit(&world, &probes[i], &job);
     }
-    static const struct upstream_callbacks again_callbacks = {ignore_head, ignore_body, NULL, submit_again};
+    static const struct upstream_callbacks again_callbacks = {
+        .on_head = ignore_head, .on_body = ignore_body, .on_done = submit_again};
     job = probe_job(&probe);
     job.delay_ms = 3600000;
     job.callbacks = &again_callbacks;

@@ -137,6 +137,16 @@ static void on_tick(void *arg)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
+static void on_source(void *arg, bool sibling)
+{
+    struct probe *p = arg;
+    (void)pthread_mutex_lock(&p->lock);
+    size_t n = strlen(p->asked);
+    if (n + 1 < sizeof(p->asked))
+        p->asked[n] = sibling ? 's' : 'u';
+    (void)pthread_mutex_unlock(&p->lock);
+}
+
 static void on_done(void *arg, const struct upstream_result *result)
 {
     struct probe *p = arg;
@@ -148,7 +158,8 @@ static void on_done(void *arg, const struct upstream_result *result)
     (void)pthread_mutex_unlock(&p->lock);
 }
 
-static const struct upstream_callbacks callbacks = {on_head, on_body, on_tick, on_done};
+static const struct upstream_callbacks callbacks = {
+    .on_source = on_source, .on_head = on_head, .on_body = on_body, .on_tick = on_tick, .on_done = on_done};
 
 void probe_init(struct probe *p)
 {

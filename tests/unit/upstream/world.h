@@ -42,6 +42,7 @@ struct probe {
     pthread_cond_t changed;
     int fail_head, fail_body; /* what the callbacks return */
     unsigned heads, bodies, ticks, dones;
+    char asked[16];            /* a letter for each source: 's' a sibling, 'u' another */
     struct upstream_head head; /* numbers only */
     char content_type[128], digest[128], etag[128], link[256], filters[64];
     struct buf body;

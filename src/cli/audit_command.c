@@ -109,8 +109,6 @@ static void add_row(struct table *t, const json_t *image)
         table_cell(t, "%llu", (unsigned long long)json_bytes(image, "manifest_gets"));
         table_cell(t, "%s", bytes.data ? bytes.data : "");
     }
-    table_cell(t, "%s", json_text(image, "cause"));
-    table_cell(t, "%s", json_text(image, "origin"));
 }
 
 /* *ret_printed: there are rows. */
@@ -124,24 +122,26 @@ static int print_table(const json_t *images, bool wanting_only, bool *ret_printe
     table_column(t, "PLATFORMS", TABLE_SHORTEN);
     table_column(t, "PULLS", TABLE_RIGHT);
     table_column(t, "BYTES", TABLE_RIGHT);
-    table_column(t, "CAUSE", TABLE_SHORTEN);
-    table_column(t, "FROM", TABLE_SHORTEN);
     json_array_foreach(images, at, image) if (!wanting_only || !is_served(image)) add_row(t, image);
     *ret_printed = !table_is_empty(t);
     return *ret_printed ? table_print(t) : STATUS_OK;
 }
 
-/* Part by part, where an image is there but not all of it. */
-static void print_parts(const json_t *image)
+/* Why, and where it is from; part by part, where an image is there but not all of it. */
+static void print_cause(const json_t *image)
 {
     const json_t *parts = json_object_get(image, "wanting"), *part;
+    const char *origin = json_text(image, "origin");
     char size[HUMAN_TEXT];
     size_t at;
-    if (json_array_size(parts) == 0 || !*json_text(json_array_get(parts, 0), "digest"))
-        return;
     printf("\n%s\n", json_text(image, "image"));
+    if (*origin)
+        printf("  %s\n", origin);
+    printf("  %s\n", json_text(image, "cause"));
     json_array_foreach(parts, at, part)
     {
+        if (!*json_text(part, "digest"))
+            continue;
         const char *platform = json_text(part, "platform"), *state = json_text(part, "state");
         printf("  %s%s%s %s %s is %s\n", platform, *platform ? " " : "", json_text(part, "kind"),
                json_text(part, "digest"), human_size(json_bytes(part, "bytes"), size),
@@ -162,15 +162,14 @@ static int print_audit(const json_t *audit, bool wanting_only)
     int r = print_table(images, wanting_only, &printed);
     if (r != STATUS_OK)
         return r;
-    json_array_foreach(images, at, image) print_parts(image);
+    json_array_foreach(images, at, image) if (!is_served(image)) print_cause(image);
     printf("%s%llu of %zu images would be served without an upstream", printed ? "\n" : "",
            (unsigned long long)json_bytes(audit, "served"), json_array_size(images));
     add_bytes(&bytes, audit);
     if (json_bytes(audit, "wanting") > 0)
-        printf("; seeding the rest takes about %llu %s and %s%s",
-               (unsigned long long)json_bytes(audit, "manifest_gets"),
-               plural(json_bytes(audit, "manifest_gets"), "pull", "pulls"), bytes.data ? bytes.data : "?",
-               bytes.data && strcmp(bytes.data, "?") == 0 ? " bytes" : "");
+        printf("; seeding the rest takes about %llu %s and %s", (unsigned long long)json_bytes(audit, "manifest_gets"),
+               plural(json_bytes(audit, "manifest_gets"), "pull", "pulls"),
+               bytes.data && strcmp(bytes.data, "?") != 0 ? bytes.data : "as many bytes as their manifests will say");
     printf(".\n");
     return command_printed();
 }

@@ -1,5 +1,7 @@
 #include "cli/progress.h"
 
+#include "cli/width.h"
+
 #include <stdarg.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -10,27 +12,6 @@
 #define BAR_MAX 40
 #define FULL "━"
 #define EMPTY "─"
-
-/* Columns: characters, as far as names of images go. */
-static size_t columns(const char *s)
-{
-    size_t n = 0;
-    for (; *s; s++)
-        n += ((unsigned char)*s & 0xc0) != 0x80;
-    return n;
-}
-
-/* Behind the first `n` characters. */
-static const char *skip(const char *s, size_t n)
-{
-    while (*s && n > 0) {
-        do
-            s++;
-        while (((unsigned char)*s & 0xc0) == 0x80);
-        n--;
-    }
-    return s;
-}
 
 static size_t terminal_width(void)
 {
@@ -51,18 +32,6 @@ void progress_begin(struct progress *p)
     p->width = terminal_width();
 }
 
-void progress_shorten(const char *text, size_t width, char *out, size_t len)
-{
-    size_t have = columns(text);
-    if (have <= width) {
-        (void)snprintf(out, len, "%s", text);
-        return;
-    }
-    size_t head = width > 0 ? (width - 1) / 2 : 0, tail = width > 0 ? width - 1 - head : 0;
-    (void)snprintf(out, len, "%.*s%s%s", (int)(skip(text, head) - text), text, width > 0 ? "…" : "",
-                   skip(text, have - tail));
-}
-
 /* The last column stays free: some terminals would begin a new line. */
 static size_t usable(const struct progress *p)
 {
@@ -78,15 +47,15 @@ void progress_line(struct progress *p, const char *fmt, ...)
     va_start(ap, fmt);
     (void)vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
-    bool fits = columns(text) <= usable(p);
-    int len = (int)(skip(text, fits ? usable(p) : usable(p) - 1) - text);
+    bool fits = width_of(text) <= usable(p);
+    int len = (int)(width_skip(text, fits ? usable(p) : usable(p) - 1) - text);
     (void)snprintf(p->lines[p->count++], PROGRESS_LINE_MAX, "%.*s%s", len, text, fits ? "" : "…");
 }
 
 void progress_format_bar(char *line, size_t len, size_t width, const char *name, uint64_t part, uint64_t whole,
                          const char *tail)
 {
-    size_t tail_width = columns(tail), name_width = columns(name), used = 0;
+    size_t tail_width = width_of(tail), name_width = width_of(name), used = 0;
     size_t rest = width > tail_width + 2 ? width - tail_width - 2 : 0; /* for name and bar, with two spaces between */
     size_t bar = rest / 2 > BAR_MAX ? BAR_MAX : rest / 2;
     char shown[PROGRESS_LINE_MAX / 4];
@@ -94,8 +63,8 @@ void progress_format_bar(char *line, size_t len, size_t width, const char *name,
         bar = 0;
     if (rest > bar && name_width > rest - bar)
         name_width = rest - bar;
-    progress_shorten(name, name_width, shown, sizeof(shown));
-    int n = snprintf(line, len, "%s%*s ", shown, (int)(rest - bar - columns(shown)), "");
+    width_shorten(name, name_width, "…", shown, sizeof(shown));
+    int n = snprintf(line, len, "%s%*s ", shown, (int)(rest - bar - width_of(shown)), "");
     used += n > 0 && (size_t)n < len ? (size_t)n : 0;
     if (part > whole)
         part = whole;

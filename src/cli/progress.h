@@ -39,5 +39,3 @@ void progress_clear(struct progress *p);
 /* For the tests: adds the bar to `line` as it is on a terminal of that width. */
 void progress_format_bar(char *line, size_t len, size_t width, const char *name, uint64_t part, uint64_t whole,
                          const char *tail);
-/* Cuts the middle out of a text that has more columns than `width`, to "docker.io/lib…alpine:3.20". */
-void progress_shorten(const char *text, size_t width, char *out, size_t len);

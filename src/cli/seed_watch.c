@@ -57,7 +57,7 @@ static void add_outlook(struct buf *b, const json_t *seed)
     (void)!buf_addf(b, "%s %s made", human_count(pulls, text), plural(pulls, "pull", "pulls"));
     if (left >= 0)
         (void)!buf_addf(b, ", %s left to seeding now", human_count((uint64_t)left, text));
-    if (ends_at && to_go > 0)
+    if (ends_at && to_go >= CLOCK_SECOND)
         (void)!buf_addf(b, "; about %s to go", human_duration(to_go, text));
 }
 

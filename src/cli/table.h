@@ -1,6 +1,7 @@
 /*
- * Tables for a terminal: as wide as it is, shortened where they must be; in full where the output is no terminal.
- * Colours only on a terminal, and not where NO_COLOR is set. The only file that knows libsmartcols. One thread.
+ * Tables for a terminal: as wide as it is; what gives way is cut there, with a sign. In full where the output is no
+ * terminal. Colours only on a terminal, and not where NO_COLOR is set. The only file that knows libsmartcols. One
+ * thread.
  *
  * Nothing can fail before table_print(): without memory it prints nothing and says so.
  */

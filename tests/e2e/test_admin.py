@@ -188,6 +188,15 @@ def test_status_tells_a_source_that_is_off(launch, hub):
     hub.listen()
 
 
+def test_what_does_not_fit_a_terminal_is_cut_with_a_sign(served, image):
+    m, _ = served
+    pull(m, image())
+    for columns, expected in ((80, "oci.im...r+gzip"), (120, "oci.image.layer.v1.tar+gzip")):
+        t = Terminal(m, "inspect", "alpha:1", columns=columns, env={"NO_COLOR": "1"})
+        assert t.end() == 0 and expected in t.text, t.text
+        assert max(len(line) for line in t.text.splitlines() if "layer" in line) <= columns
+
+
 class Terminal:
     """A command on a terminal of 80 columns."""
 

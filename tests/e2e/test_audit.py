@@ -77,7 +77,8 @@ def test_a_platform_that_was_never_pulled_is_wanting(launch, hub, image):
         ("manifest", "missing", alpha.child("arm64"), "linux/arm64")]
     assert found["manifest_gets"] == 1 and found["has_unknown_bytes"]
     text = Cli(m)("audit", "--image", "alpha:1", "--platform", "all", status=3)
-    assert "1 manifest is not stored" in text and alpha.child("arm64") in text and "0 of 1 images" in text
+    assert f"\n{ALPHA}\n  --image\n  1 manifest is not stored\n  linux/arm64 manifest {alpha.child('arm64')} " in text
+    assert "0 of 1 images" in text
     pull(m, alpha, "arm64")
     assert audit(m, "--image", "alpha:1", "--platform", "all", status=0)["served"] == 1
 
@@ -98,6 +99,9 @@ def test_what_was_never_pulled_is_wanting_and_does_not_hide_the_rest(launch, ima
     answer = audit(m, "-", "--platform", "linux/amd64", status=3, text=text)
     assert verdicts(answer) == {ALPHA: "served", "docker.io/library/beta:1": "wanting",
                                 "nowhere.example/x:1": "wanting"}
+    text = Cli(m)("audit", "--image", "beta:1", "--image", "alpha:1", "--platform", "linux/amd64", status=3)
+    assert "\ndocker.io/library/beta:1\n  --image\n  its tag has never been asked for here\n" in text and f"\n{ALPHA}\n" not in text
+    assert "takes about 2 pulls and as many bytes as their manifests will say.\n" in text
     beta, nowhere = answer["images"][1:]
     assert beta["cause"] == "its tag has never been asked for here" and beta["manifest_gets"] == 2
     assert "not configured" in nowhere["cause"]

@@ -20,6 +20,7 @@ struct slot {
     const char *file, *key_file; /* key_file is NULL for authorities */
     struct file_mark mark;
     bool bad;
+    bool early;              /* what is there is not valid yet, which has been said */
     struct tls_pair *pair;   /* under tls->lock */
     struct tls_trust *trust; /* under tls->lock */
 };
@@ -55,7 +56,14 @@ static bool has_expired(const struct tls_pair *p)
     return p->expires_s * 1000 < clock_real_ms();
 }
 
-/* *ret_new: something else than the last time was found, good or bad. */
+/* Its time has not come, and there is a better one until then. */
+static bool is_early(const struct tls_pair *p, const struct tls_pair *old)
+{
+    return p->begins_s * 1000 > clock_real_ms() && !has_expired(old);
+}
+
+/* *ret_new: something else than the last time was found, good or bad. What is not valid yet is found again until it is.
+ */
 static int load(struct tls *t, struct slot *s, bool *ret_new, struct buf *why)
 {
     AUTO_BUF struct buf text = BUF_INIT(FILE_MAX);
@@ -70,12 +78,16 @@ static int load(struct tls *t, struct slot *s, bool *ret_new, struct buf *why)
     AUTO(auto_tls_trust_unref) struct tls_trust *trust = NULL;
     r = s->key_file ? tls_pair_create(&text, &key, &pair, why) : tls_trust_create(&text, &trust, why);
     /* At the start there is nothing better. */
-    if (r == 0 && s->pair && pair && has_expired(pair))
-        r = buf_adds(why, "certificate: it has expired") < 0 ? -ENOMEM : -EINVAL;
+    bool late = r == 0 && s->pair && pair && has_expired(pair),
+         early = r == 0 && s->pair && pair && is_early(pair, s->pair);
+    if (late || early)
+        r = buf_addf(why, "certificate: it %s", late ? "has expired" : "is not valid yet") < 0 ? -ENOMEM : -EINVAL;
     if (r == 0)
         take(t, s, TAKE_PTR(pair), TAKE_PTR(trust));
-    if (r == -ENOMEM)
+    if (r == -ENOMEM || early)
         file_forget(&s->mark);
+    *ret_new = !(early && s->early);
+    s->early = early;
     return r;
 }
 

@@ -76,8 +76,10 @@ static int read_chain(struct tls_pair *p, const struct buf *text, struct buf *wh
             gnutls_x509_crt_deinit(list[i]);
     }
     gnutls_free(list);
-    if (r == 0)
+    if (r == 0) {
+        p->begins_s = gnutls_x509_crt_get_activation_time(p->own);
         p->expires_s = gnutls_x509_crt_get_expiration_time(p->own);
+    }
     return r;
 }
 

@@ -22,7 +22,7 @@ struct tls_pair {
     unsigned chain_len;
     gnutls_x509_crt_t own;
     gnutls_privkey_t key;
-    int64_t expires_s; /* wall clock, since 1970 */
+    int64_t begins_s, expires_s; /* wall clock, since 1970 */
 };
 
 /* In words in `why`: -EINVAL where they are not what they should be or do not belong together. */

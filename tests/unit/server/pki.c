@@ -14,6 +14,11 @@ static void take(struct buf *text, gnutls_datum_t *data)
 
 void pki_create(struct pki *p, const char *name, const struct pki *issuer, long expires_in_s)
 {
+    pki_create_for(p, name, issuer, -86400, expires_in_s);
+}
+
+void pki_create_for(struct pki *p, const char *name, const struct pki *issuer, long begins_in_s, long expires_in_s)
+{
     static unsigned char serial;
     const time_t now = time(NULL);
     gnutls_datum_t data;
@@ -26,7 +31,7 @@ void pki_create(struct pki *p, const char *name, const struct pki *issuer, long 
     ck_assert_int_eq(gnutls_x509_crt_set_version(c, 3), 0);
     ck_assert_int_eq(gnutls_x509_crt_set_serial(c, &serial, 1), 0);
     ck_assert_int_eq(gnutls_x509_crt_set_key(c, p->key), 0);
-    ck_assert_int_eq(gnutls_x509_crt_set_activation_time(c, now - 86400), 0);
+    ck_assert_int_eq(gnutls_x509_crt_set_activation_time(c, now + begins_in_s), 0);
     ck_assert_int_eq(gnutls_x509_crt_set_expiration_time(c, now + expires_in_s), 0);
     ck_assert_int_eq(gnutls_x509_crt_set_dn_by_oid(c, GNUTLS_OID_X520_COMMON_NAME, 0, name, (unsigned)strlen(name)), 0);
     ck_assert_int_eq(gnutls_x509_crt_set_subject_alt_name(c, GNUTLS_SAN_DNSNAME, name, (unsigned)strlen(name), 0), 0);

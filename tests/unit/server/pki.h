@@ -15,5 +15,6 @@ struct pki {
 
 /* Signed by `issuer`, or by itself. `name` is its common name, and its DNS name too. */
 void pki_create(struct pki *p, const char *name, const struct pki *issuer, long expires_in_s);
+void pki_create_for(struct pki *p, const char *name, const struct pki *issuer, long begins_in_s, long expires_in_s);
 void pki_finish(struct pki *p);
 void pki_write(const struct buf *text, const char *file);

@@ -221,9 +221,9 @@ START_TEST(a_record_waits_for_the_next_where_there_is_one_at_once)
 }
 END_TEST
 
-enum wrong { NO_CERTIFICATE, NO_KEY, RUBBISH, EMPTY, OTHER_KEY, EXPIRED, TOO_LARGE, WRONGS };
+enum wrong { NO_CERTIFICATE, NO_KEY, RUBBISH, EMPTY, OTHER_KEY, EXPIRED, EARLY, TOO_LARGE, WRONGS };
 
-static void put_wrong(enum wrong what, const struct pki *expired)
+static void put_wrong(enum wrong what, const struct pki *expired, const struct pki *early)
 {
     struct buf text = BUF_INIT(4 << 20);
     put(0, &two, &two);
@@ -247,6 +247,9 @@ static void put_wrong(enum wrong what, const struct pki *expired)
     case EXPIRED:
         put(0, expired, expired);
         break;
+    case EARLY:
+        put(0, early, early);
+        break;
     case TOO_LARGE:
         for (int i = 0; i < 1 << 15; i++)
             ck_assert_int_eq(buf_adds(&text, "0123456789012345678901234567890123456789"), 0);
@@ -260,12 +263,13 @@ static void put_wrong(enum wrong what, const struct pki *expired)
 
 START_TEST(what_is_wrong_in_a_new_file_leaves_the_old_certificate_and_is_told)
 {
-    struct pki expired;
+    struct pki expired, early;
     pki_create(&expired, "one.example", NULL, -60);
+    pki_create_for(&early, "one.example", NULL, DAY, 2 * DAY);
     put(0, &one, &one);
     create();
     ck_assert_int_eq(metrics_value(METRIC_TLS_RELOAD_SUCCESS, NO_LABELS), 1);
-    put_wrong((enum wrong)_i, &expired);
+    put_wrong((enum wrong)_i, &expired, &early);
     for (int turn = 0; turn < 2; turn++) {
         tls_reload(tls);
         check_shown(NULL, &one);
@@ -275,6 +279,35 @@ START_TEST(what_is_wrong_in_a_new_file_leaves_the_old_certificate_and_is_told)
     tls_reload(tls);
     check_shown(NULL, &two);
     ck_assert_int_eq(metrics_value(METRIC_TLS_RELOAD_SUCCESS, NO_LABELS), 1);
+    pki_finish(&expired);
+    pki_finish(&early);
+}
+END_TEST
+
+START_TEST(what_is_not_valid_yet_is_taken_when_it_is_or_where_there_is_nothing_better)
+{
+    struct pki early, expired;
+    const time_t begins = time(NULL) + 2;
+    pki_create_for(&early, "one.example", NULL, begins - time(NULL), DAY);
+    pki_create(&expired, "one.example", NULL, -60);
+    put(0, &one, &one);
+    create();
+    put(0, &early, &early);
+    for (; time(NULL) < begins; (void)usleep(20000))
+        tls_reload(tls); /* nothing is written to the file in between */
+    tls_reload(tls);
+    check_shown(NULL, &early);
+    ck_assert_int_eq(metrics_value(METRIC_TLS_RELOAD_SUCCESS, NO_LABELS), 1);
+    tls_destroy(TAKE_PTR(tls));
+
+    put(0, &expired, &expired);
+    create();
+    pki_finish(&early);
+    pki_create_for(&early, "one.example", NULL, DAY, 2 * DAY);
+    put(0, &early, &early);
+    tls_reload(tls);
+    check_shown(NULL, &early);
+    pki_finish(&early);
     pki_finish(&expired);
 }
 END_TEST
@@ -453,6 +486,7 @@ int main(void)
     tcase_add_test(t, a_new_certificate_is_for_new_connections);
     tcase_add_test(t, a_record_waits_for_the_next_where_there_is_one_at_once);
     tcase_add_loop_test(t, what_is_wrong_in_a_new_file_leaves_the_old_certificate_and_is_told, 0, WRONGS);
+    tcase_add_test(t, what_is_not_valid_yet_is_taken_when_it_is_or_where_there_is_nothing_better);
     tcase_add_test(t, one_bad_pair_does_not_keep_the_others_from_being_new);
     tcase_add_test(t, at_the_start_what_is_wrong_is_said_with_the_file);
     tcase_add_loop_test(t, older_versions_than_allowed_are_refused, 0, ARRAY_SIZE(versions));

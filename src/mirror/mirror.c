@@ -157,8 +157,8 @@ int mirror_reload(struct mirror *m, const struct config *config)
 
 void mirror_cut(struct mirror *m)
 {
+    seeder_cut(m->seeder); /* first: what fails because of the stop is no failure of its images */
     gates_cut(&m->gates);
-    seeder_cut(m->seeder);
 }
 
 /* The seeder has sessions; workers hand over to the keeper, and neither needs the upstream any more. */

@@ -125,6 +125,23 @@ def test_a_server_that_is_killed_goes_on_with_its_seeds(launch, hub, tmp_path):
     assert all(is_served_without_upstream(m, hub, n) for n in names)
 
 
+def test_a_stop_in_the_middle_is_no_failure_of_an_image(launch, hub, tmp_path):
+    m = launch()
+    cli = Cli(m)
+    names, _ = put_images(hub, 3)
+    hold = hub.fault("stall", at=0, kind="blob", method="GET", repo="library/made")
+    file = write_list(tmp_path, names)
+    cli("seed", "--detach", "--name", "base", file)
+    hold.wait()
+    cli("seed", "--detach", "--name", "base", file)     # whose turn comes when the stop has ended the wait of the first
+    m.restart()
+    socket = m.find(event="admin")[-1].get("listen").removeprefix("unix:")
+    images = cli.api(socket, "/v1/seeds/2?images=1")["list"]
+    assert [(i["attempts"], i.get("cause")) for i in images] == [(0, None)] * 3
+    hold.remove()
+    assert wait_for_seed(cli, "base", lambda s: s["state"] == "done")["images"]["done"] == 3
+
+
 def test_a_second_run_costs_heads_alone(launch, hub, tmp_path):
     m = launch()
     cli = Cli(m)

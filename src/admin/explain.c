@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "config/config.h"
 #include "mirror/inventory.h"
+#include "mirror/stock.h"
 #include "mirror/watch.h"
 #include "upstream/upstream.h"
 
@@ -18,6 +19,7 @@ struct explanation {
     bool known; /* `image` is set: the name stands for something */
     struct inventory_sum sum;
     bool has_tree;
+    bool is_hidden; /* some of it is stored, and would have to be shown by an upstream under this name first */
     int64_t now;
 
     /* of the configuration */
@@ -73,7 +75,8 @@ static void look_at_source(void *arg, const struct upstream_source_state *s)
     struct explanation *e = arg;
     if (s->sibling || strcmp(s->registry, e->name.registry) != 0)
         return;
-    bool can_ask = s->breaker != UPSTREAM_OPEN && s->paced_until <= e->now;
+    bool is_off = s->breaker == UPSTREAM_OPEN && s->open_until > e->now; /* later, whoever asks next tries it */
+    bool can_ask = !is_off && s->paced_until <= e->now;
     bool is_spent = s->budget.blocked_until > e->now || s->budget.remaining == 0;
     int64_t again = again_at(s, e->now);
     e->can_ask = e->can_ask || can_ask;
@@ -107,10 +110,16 @@ static bool may_be_stale(const struct explanation *e)
 /* The decision, a word for programs and a sentence for people. */
 static const char *decide(const struct explanation *e, const char **ret_words)
 {
-    bool whole = e->known && e->has_tree && e->sum.missing == 0;
+    bool whole = e->known && e->has_tree && e->sum.missing == 0 && !e->sum.lacks_manifests;
     if (e->has_accounts && !e->is_open && strcmp(e->visibility, "private") == 0) {
         *ret_words = "The repository is private: it is served to nobody, as registries.NAME.open does not name it.";
         return "refuse";
+    }
+    if (e->is_hidden) {
+        *ret_words =
+            e->can_ask ? "An upstream has to show it under this name first: it is asked by HEAD, which no limit counts."
+                       : "An upstream has to show it under this name first, and cannot be asked now: pulls fail.";
+        return e->can_ask ? "revalidate" : "fail";
     }
     if (whole && is_fresh(e)) {
         *ret_words = "It is served from the store; nobody is asked.";
@@ -131,7 +140,7 @@ static const char *decide(const struct explanation *e, const char **ret_words)
             "The tag is too old to be served without asking, and the upstream cannot be asked now: pulls fail.";
         return "fail";
     }
-    if (e->known && e->has_tree && e->can_ask) {
+    if (e->known && e->has_tree && e->can_ask && !e->sum.lacks_manifests) {
         *ret_words = "Its manifest is stored; what is missing of its blobs is fetched, which no limit counts.";
         return "fetch_blobs";
     }
@@ -195,6 +204,25 @@ static json_t *describe_policy(const struct explanation *e)
                      e->has_accounts, "visibility", e->visibility, "open", e->is_open);
 }
 
+/* As the audit has it. One of more parts than that looks at is not hidden, as far as is known. */
+static int look_whether_hidden(struct explanation *e)
+{
+    AUTO(auto_stock_destroy) struct stock *s = NULL;
+    struct image_name name = {.tag = ""};
+    (void)stpcpy(name.registry, e->name.registry);
+    (void)stpcpy(name.repository, e->name.repository);
+    (void)stpcpy(name.tag, e->name.tag);
+    if (!*name.tag)
+        (void)digest_format(&e->name.digest, name.digest);
+    int r = mirror_stock(e->a->mirror, &name, NULL, 0, &s);
+    if (r < 0)
+        return r == -EFBIG ? 0 : r;
+    e->is_hidden = s->name == STOCK_NAME_UNSEEN && s->items[0].state != STOCK_MISSING;
+    for (size_t i = 0; i < s->item_count; i++)
+        e->is_hidden = e->is_hidden || s->items[i].state == STOCK_HIDDEN;
+    return 0;
+}
+
 static int look(struct explanation *e)
 {
     AUTO_INVENTORY_TREE struct inventory_tree t = {0};
@@ -209,6 +237,8 @@ static int look(struct explanation *e)
     e->has_tree = r == 0;
     if (r == 0)
         inventory_tree_sum(&t, &e->sum);
+    if (r == 0)
+        r = look_whether_hidden(e);
     return r == -ENOENT ? 0 : r;
 }
 

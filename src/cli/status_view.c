@@ -140,7 +140,8 @@ static void add_source(struct table *t, const json_t *s, int64_t now)
     table_cell(t, "%s", json_text(s, "registry"));
     table_cell(t, "%s%s", json_text(s, "name"), json_flag(s, "sibling") ? " (sibling)" : "");
     if (strcmp(breaker, "open") == 0) {
-        (void)snprintf(state, sizeof(state), "off, tried %s", human_age(json_number(s, "open_until"), now, text));
+        int64_t until = json_number(s, "open_until");
+        (void)snprintf(state, sizeof(state), "off, tried %s", until > now ? human_age(until, now, text) : "when asked");
         table_cell_coloured(t, TABLE_BAD, state);
     } else if (strcmp(breaker, "half_open") == 0) {
         table_cell_coloured(t, TABLE_WARN, "being tried");

@@ -68,6 +68,7 @@ struct inventory_sum {
     uint64_t bytes;         /* stored, each part once */
     unsigned missing;       /* parts of stored manifests that are not stored */
     uint64_t missing_bytes; /* as their manifests have it */
+    bool lacks_manifests;   /* an index is stored, and none of the manifests in it */
 };
 void inventory_tree_sum(const struct inventory_tree *t, struct inventory_sum *ret_sum);
 

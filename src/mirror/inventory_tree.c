@@ -200,12 +200,15 @@ void inventory_tree_sum(const struct inventory_tree *t, struct inventory_sum *re
     AUTO_DIGEST_SET struct digest_set seen = {0};
     struct inventory_sum sum = {0};
     bool counts = true; /* the manifest before it is stored */
+    size_t manifests = 0, stored = 0;
     for (size_t i = 0; i < t->count; i++) {
         const struct inventory_part *p = &t->parts[i];
         if (p->kind <= INVENTORY_MANIFEST)
             counts = p->is_stored;
         if (digest_set_add(&seen, &p->digest) == -EEXIST)
             continue;
+        manifests += p->kind == INVENTORY_MANIFEST;
+        stored += p->kind == INVENTORY_MANIFEST && p->is_stored;
         if (p->is_stored) {
             sum.bytes += p->size;
         } else if (counts && !p->is_elsewhere) {
@@ -213,6 +216,7 @@ void inventory_tree_sum(const struct inventory_tree *t, struct inventory_sum *re
             sum.missing_bytes += p->size;
         }
     }
+    sum.lacks_manifests = manifests > 0 && stored == 0;
     *ret_sum = sum;
 }
 

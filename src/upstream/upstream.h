@@ -170,7 +170,7 @@ struct upstream_source_state {
     const char *account; /* the user's name; "": anonymous */
     bool sibling, tags;
     enum upstream_breaker breaker;
-    int64_t open_until;     /* wall clock; 0: not open */
+    int64_t open_until;     /* wall clock; 0: not open, or it is over, and the next request tries */
     unsigned failures;      /* in a row */
     const char *last_error; /* plain words, or "" */
     int64_t paced_until;    /* wall clock, the host wants to be left in peace; 0: not */

@@ -2,6 +2,8 @@
 
 from commands import Cli, pull
 from servers import later, wait_until
+from test_budget import make_image, make_index
+from test_private import APP, Private
 from wire import Client
 
 
@@ -124,3 +126,63 @@ def test_what_is_private_is_refused_unless_it_is_open(launch, hub, account):
     m.write_config(registries={"docker.io": {"open": ["library/*"]}})
     m.start()
     assert cli.json("explain", "alpha:1")["pull"]["decision"] == "fetch"
+
+
+def test_an_index_without_its_manifests_is_no_image_that_is_served(served, hub):
+    m, cli = served
+    child, _ = make_image(hub, tag="amd64")
+    make_index(hub, {"amd64": child}, tag="multi")
+    client = Client(m.host_port)
+    assert client.get("/v2/library/made/manifests/multi").status == 200
+    wait_until(lambda: cli.json("explain", "made:multi")["stored"]["stored"], "the index is stored")
+    assert decision(cli, "made:multi") == "fetch"
+    hub.enforce, hub.remaining = True, 0
+    assert client.get(f"/v2/library/made/manifests/{child}").status == 503
+    assert client.get("/v2/library/made/manifests/nothing").status in (404, 503)     # whose HEAD says what is left
+    e = cli.json("explain", "made:multi")
+    assert not e["upstream"]["can_spend"] and e["pull"]["decision"] == "fail", e
+    assert client.get(f"/v2/library/made/manifests/{child}").status == 503
+    hub.remaining = 10
+
+
+def test_what_has_to_be_shown_under_its_name_first_is_no_hit(launch, hub, account):
+    """Another's private content, and public content under a name that nobody has asked about."""
+    app = Private(hub)
+    public, _ = make_image(hub)
+    m = launch(registries={"docker.io": {"credentials": account(hub, "ci"), "open": [APP, "library/mine"]}},
+               server={"answer_timeout": "1s"})
+    cli, client = Cli(m), Client(m.host_port)
+    for target in (*app.by_digest(), f"/v2/library/made/manifests/{public}"):
+        assert client.get(target).status == 200
+    wait_until(lambda: decision(cli, f"{APP}@{app.index}") == "hit", "all of it is stored")
+    names = (f"library/mine@{app.index}", f"library/other@{public}")
+    for name in names:
+        repository, _, digest = name.partition("@")
+        hub.forget()
+        assert decision(cli, name) == "revalidate"
+        assert client.get(f"/v2/{repository}/manifests/{digest}").status == 404
+        assert hub.count(kind="manifest", method="HEAD") > 0
+    hub.refuse()
+    while cli.json("explain", "library/other:1")["upstream"]["can_ask"]:
+        client.get("/v2/library/other/manifests/1")
+    e = cli.json("explain", f"library/third@{public}")
+    assert e["upstream"]["can_ask"] or e["pull"]["decision"] == "fail", e
+    hub.listen()
+
+
+def test_a_source_whose_time_off_is_over_can_be_asked(launch, hub):
+    m = launch(server={"answer_timeout": "1s"})
+    cli, client = Cli(m), Client(m.host_port)
+    digest, _ = make_image(hub)
+
+    def source():
+        return next(s for s in cli.json("status")["sources"] if s["registry"] == "docker.io")
+
+    hub.refuse()
+    assert client.get("/v2/library/made/manifests/other").status == 503
+    wait_until(lambda: source()["breaker"] == "open" and source()["open_until"] == 0, "the next request may try it")
+    assert "off, tried when asked" in cli("status")
+    hub.listen()
+    e = cli.json("explain", f"made@{digest}")
+    assert e["upstream"]["can_ask"] and e["pull"]["decision"] == "fetch", e
+    assert client.get(f"/v2/library/made/manifests/{digest}").status == 200

@@ -2,6 +2,7 @@
 #include "mirror/inventory.h"
 #include "mirror/pins.h"
 #include "mirror/place_key.h"
+#include "mirror/seeder.h"
 #include "mirror/state.h"
 
 #include <errno.h>
@@ -143,7 +144,10 @@ int inventory_pin(struct mirror *m, const char *text, int64_t expires_at, const 
     pin.origin = origin;
     pin.origin_len = strlen(origin);
     struct change c = {.store = m->store, .pin = &pin};
-    return keeper_run(m->keeper, run_change, &c);
+    r = keeper_run(m->keeper, run_change, &c);
+    if (r == 0)
+        seeder_note_pin(m->seeder); /* which has it in its place again when this one ends */
+    return r;
 }
 
 int inventory_unpin(struct mirror *m, const char *text, const char **ret_why)

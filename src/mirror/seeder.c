@@ -238,6 +238,16 @@ void seeder_configure(struct seeder *s)
     (void)pthread_mutex_unlock(&s->lock);
 }
 
+void seeder_note_pin(struct seeder *s)
+{
+    if (!s)
+        return;
+    (void)pthread_mutex_lock(&s->lock);
+    s->must_pin = true;
+    (void)pthread_cond_signal(&s->stirred);
+    (void)pthread_mutex_unlock(&s->lock);
+}
+
 void seeder_cut(struct seeder *s)
 {
     (void)pthread_mutex_lock(&s->lock);

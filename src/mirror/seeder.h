@@ -70,7 +70,8 @@ struct seeder {
     uint64_t last_id, sequence;
     int64_t progress_told; /* monotonic ms */
     bool is_stopping, is_reconfigured, must_pin;
-    bool is_cut; /* nobody looks on */
+    int64_t pins_lapse_at; /* wall clock, ms: when somebody's pin ends of what a seed pins, too; 0: none does */
+    bool is_cut;           /* nobody looks on */
     struct seeder_pause pauses[SEEDER_PAUSES_MAX];
     struct seeder_current current;
 };
@@ -85,6 +86,8 @@ static inline bool seed_state_is_open(enum seed_state state)
 MUST_CHECK int seeder_start(struct mirror *m, struct seeder **ret_seeder);
 /* The configuration has changed; everything that is waited for is tried anew. Any thread. */
 void seeder_configure(struct seeder *s);
+/* Somebody has pinned something. Any thread; accepts NULL. */
+void seeder_note_pin(struct seeder *s);
 /* The thread comes to its end; idempotent, any thread. */
 void seeder_cut(struct seeder *s);
 /* After gates_cut(). Accepts NULL. */

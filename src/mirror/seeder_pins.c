@@ -1,5 +1,6 @@
 #include "mirror/seeder.h"
 
+#include "base/clock.h"
 #include "base/limits.h"
 #include "base/table.h"
 #include "mirror/digest_key.h"
@@ -25,6 +26,8 @@ struct pinning {
     struct seeder *s;
     struct wish *wishes;
     struct bundle *bundle;
+    int64_t now;      /* wall clock, ms */
+    int64_t lapse_at; /* when the first pin of somebody else ends that is in the place of a wish; 0: none does */
 };
 
 static struct wish *find(const struct pinning *p, const void *key, size_t len)
@@ -117,7 +120,9 @@ static int look_at_pin(void *arg, const void *key, size_t key_len, const void *v
     struct wish *w = find(p, key, key_len);
     bool is_same = w && pin.origin_len == strlen(w->origin) && memcmp(pin.origin, w->origin, pin.origin_len) == 0;
     if (w)
-        w->is_pinned = is_same || !is_ours;
+        w->is_pinned = is_same || (!is_ours && (pin.expires_at == 0 || pin.expires_at > p->now));
+    if (w && w->is_pinned && pin.expires_at && (p->lapse_at == 0 || pin.expires_at < p->lapse_at))
+        p->lapse_at = pin.expires_at;
     if (is_ours && !w) {
         const struct buf copy = {.data = (char *)(uintptr_t)key, .len = key_len};
         bundle_delete(p->bundle, BLOBSTORE_PINS, &copy);
@@ -143,6 +148,7 @@ void seeder_pin(struct seeder *s)
     if (!p)
         return;
     p->s = s;
+    p->now = clock_real_ms();
     p->bundle = bundle_create();
     int r = p->bundle ? gather(p) : -ENOMEM;
     if (r == 0)
@@ -152,5 +158,8 @@ void seeder_pin(struct seeder *s)
             put_pin(p, w);
     if (r == 0)
         (void)bundle_post(TAKE_PTR(p->bundle), s->mirror->keeper);
+    (void)pthread_mutex_lock(&s->lock);
+    s->pins_lapse_at = p->lapse_at;
+    (void)pthread_mutex_unlock(&s->lock);
     pinning_finish(p);
 }

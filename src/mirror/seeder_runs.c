@@ -151,6 +151,12 @@ bool seeder_choose(struct seeder *s, struct seed **ret_seed, size_t *ret_at, int
 bool seeder_tend(struct seeder *s, int64_t *when)
 {
     int64_t now = clock_real_ms();
+    if (s->pins_lapse_at && s->pins_lapse_at <= now) {
+        s->pins_lapse_at = 0;
+        return s->must_pin = true;
+    }
+    if (s->pins_lapse_at)
+        *when = clock_monotonic_ms() + s->pins_lapse_at - now;
     for (struct seed *seed = s->seeds; seed; seed = seed->next) {
         int64_t next = seed->head.next_at;
         if (seed->is_due || (next && next <= now)) {

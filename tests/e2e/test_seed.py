@@ -290,6 +290,21 @@ def test_what_a_seed_pins_is_not_evicted(launch, hub, tmp_path):
     assert "keep" not in seeds(cli)
 
 
+def test_a_pin_of_somebody_that_ends_leaves_the_seeds_own(launch, hub):
+    """Whether it was there before the seed, or took the place of the seed's."""
+    m = launch()
+    cli = Cli(m)
+    names, _ = put_images(hub, 2)
+
+    def pins():
+        return {p["what"].rpartition(":")[2]: p["origin"] for p in cli.json("pins")["pins"]}
+    cli("pin", names[0], "--for", "3s")
+    cli("seed", "--name", "base", "--pin", *(arg for name in names for arg in ("--image", name)))
+    wait_until(lambda: pins().get("1") == "seed/base", "the seed has pinned its images")
+    cli("pin", names[1], "--for", "1s")
+    wait_until(lambda: pins() == {"0": "seed/base", "1": "seed/base"}, "the seed's pins are back")
+
+
 def test_a_seed_of_the_configuration_is_repeated_and_its_file_read_again(launch, hub, tmp_path):
     names, _ = put_images(hub, 3)
     file = write_list(tmp_path, names[:1])

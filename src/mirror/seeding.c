@@ -284,6 +284,7 @@ static int64_t estimate_end(const struct seed *seed, const struct seed_status *s
         return 0;
     int64_t left = (int64_t)status->waiting, worked = (int64_t)seed->worked;
     int64_t ms = seed->busy_ms * left / worked;
+    left -= status->current_bytes > 0; /* whose manifests have been pulled */
     int64_t pulls = ((int64_t)seed->pulls * left + worked - 1) / worked;
     int64_t wait_ms = seeder_budget_wait_ms(budget, (uint64_t)pulls);
     return wait_ms < 0 ? 0 : clock_real_ms() + ms + wait_ms;

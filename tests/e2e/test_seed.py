@@ -232,6 +232,25 @@ def test_the_price_says_how_long_the_limit_makes_it_wait(launch, hub, tmp_path):
     assert "about 2" in text and " no\n" in text
 
 
+def test_the_image_that_is_being_fetched_waits_for_no_limit(launch, hub, tmp_path):
+    m = launch()
+    cli = Cli(m)
+    names, digests = put_images(hub, 2)
+    hub.enforce = True
+    hub.budgets[None] = Budget(limit=10, window=3600, remaining=5)
+    layer = json.loads(hub.manifests["library/made", digests[1]][1])["layers"][0]["digest"]
+    hold = hub.fault("stall", at=1, where="cdn", method="GET", reference=layer)
+    cli("seed", "--detach", "--name", "base", write_list(tmp_path, names))
+    hold.wait()
+    socket = m.find(event="admin")[-1].get("listen").removeprefix("unix:")
+    wait_until(lambda: cli.api(socket, "/v1/seeds/1").get("current", {}).get("bytes"), "its manifest is there")
+    seed = cli.api(socket, "/v1/seeds/1")
+    assert seed["pulls_left"] == 0 and seed["pulls"] == 1
+    assert seed["ends_at"] - seed["started_at"] < 3600_000, "it waits for no window"
+    hold.remove()
+    assert wait_for_seed(cli, "base", lambda s: s["state"] == "done")["pulls"] == 2
+
+
 # --- failures -------------------------------------------------------------------------------------------------------
 
 def test_failures_are_listed_with_cause_and_what_to_do(launch, hub, tmp_path):

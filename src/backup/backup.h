@@ -49,7 +49,8 @@ struct backup_options {
     bool is_metadata;
     const char *base; /* its id; NULL: none */
     int64_t base_at;  /* its created_at */
-    /* A blob that is stored has other bytes than its digest says; `fd` is open on it. May be NULL. */
+    /* A blob that is stored has other bytes than its digest says; `fd` is open on it. -1: its file was not the one that
+     * was published, and has been taken away already; it is in ret_end->missing. May be NULL. */
     void (*damaged)(void *arg, const struct digest *digest, int fd);
     /* Takes all of it, or ends the backup with its negative errno. */
     int (*sink)(void *arg, const void *data, size_t len);

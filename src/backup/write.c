@@ -213,6 +213,8 @@ static int add_blob(struct writing *w, const struct backup_item *item)
     bool good = false;
     int r = blobstore_get(w->options->store, &item->digest, &info, &content);
     if (r == -ENOENT || r == -EBADMSG) {
+        if (r == -EBADMSG && w->options->damaged)
+            w->options->damaged(w->options->arg, &item->digest, -1);
         w->end.missing++;
         return 0;
     }

@@ -164,7 +164,7 @@ static const struct family families[] = {
                                .help = "Bytes that were read to see whether they still are what they should be."},
     [METRIC_DAMAGED] = {"entrepot_damaged_blobs_total", COUNTER, .labels = {"found"},
                         .help = "Stored blobs that were not what they should be, by what found them: the scrub, a "
-                                "client's request, or a backup."},
+                                "client's request, a backup, an audit, or a look at what an image needs."},
     [METRIC_BACKUP_TIME] = {"entrepot_backup_last_success_timestamp_seconds", GAUGE, SECONDS,
                             .help = "When the last backup that was kept was begun, since 1970: it has what was stored "
                                     "then. Absent where there was none."},

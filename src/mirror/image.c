@@ -1,6 +1,7 @@
 #include "mirror/image.h"
 
 #include "base/limits.h"
+#include "mirror/damage.h"
 #include "mirror/digest_key.h"
 #include "mirror/manifest.h"
 
@@ -110,9 +111,12 @@ int image_read_text(struct blobstore *store, const struct digest *digest, struct
 {
     struct blobstore_info info;
     AUTO(auto_blobstore_content_close) struct blobstore_content *content = NULL;
-    if (blobstore_get(store, digest, &info, &content) < 0 || info.size > LIMIT_MANIFEST)
+    int r = blobstore_get(store, digest, &info, &content);
+    if (r == -EBADMSG)
+        damage_note(digest, "image");
+    if (r < 0 || info.size > LIMIT_MANIFEST)
         return -ENOENT;
-    int r = buf_reserve(text, info.size);
+    r = buf_reserve(text, info.size);
     if (r < 0)
         return r;
     if (blobstore_content_read_all(content, text->data, info.size) < 0)

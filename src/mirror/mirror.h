@@ -118,7 +118,7 @@ void mirror_stop(struct mirror *m);
 /* The store may outgrow its bound from now on, for LIMIT_BACKUP_HOLD_MS at the most; or not any more. As long as the
  * disk has room, nothing is evicted meanwhile. Any thread. */
 void mirror_hold_eviction(struct mirror *m, bool hold);
-/* Stored bytes were found to be wrong, by `found`: mirror/damage.h. Any thread. */
+/* Stored bytes were found to be wrong, by `found`: mirror/damage.h. `fd` -1: they are gone already. Any thread. */
 void mirror_report_damage(struct mirror *m, const struct digest *digest, int fd, const char *found);
 /* Puts one record in the table of jobs. Waits until it is durable. Not of the mirror's own threads. */
 MUST_CHECK int mirror_put_job(struct mirror *m, const char *name, const void *value, size_t len);

@@ -15,7 +15,10 @@ void mirror_hold_eviction(struct mirror *m, bool hold)
 
 void mirror_report_damage(struct mirror *m, const struct digest *digest, int fd, const char *found)
 {
-    damage_report(m->keeper, m->store, digest, fd, found);
+    if (fd < 0)
+        damage_note(digest, found);
+    else
+        damage_report(m->keeper, m->store, digest, fd, found);
 }
 
 struct job {

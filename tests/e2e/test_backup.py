@@ -475,9 +475,11 @@ def test_what_is_no_backup_is_told_by_its_entry(filled, store, tmp_path):
 
 def test_a_file_that_somebody_has_changed_is_not_in_it(filled, store, tmp_path):
     m, cli, images = filled
-    flip(file_of(store, images[0].largest()))
+    digest = images[0].largest()
+    flip(file_of(store, digest))
     assert "1 blob left the store meanwhile" in cli("backup", tmp_path / "a")
     assert cli.run("verify", tmp_path / "a").returncode == 0
+    m.wait_line(event="damaged", digest=digest, found="backup")
 
 
 # --- an index that is lost ------------------------------------------------------------------------------------------

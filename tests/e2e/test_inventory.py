@@ -5,7 +5,8 @@ import signal
 
 import pytest
 from commands import Cli, pull
-from servers import wait_until
+from servers import file_of, wait_until
+from test_scrub import flip
 from wire import Client
 
 ALPHA = "docker.io/library/alpha:1"
@@ -143,6 +144,16 @@ def test_inspect_shows_each_part(served, image):
     assert parts[alpha.blobs()[0]]["kind"] == "config"
     text = cli("inspect", f"docker.io/library/alpha@{alpha.digest}")
     assert "linux/arm64" in text and "missing" in text and "stored" in text
+
+
+def test_a_damaged_manifest_that_is_looked_at_is_told(served, image, store):
+    m, cli = served
+    alpha = image()
+    pull(m, alpha)
+    wait_until(lambda: cli.blobs() == len(alpha.everything()), "all are stored")
+    flip(file_of(store, alpha.child()))
+    assert cli.json("inspect", "alpha:1")["parts"]
+    m.wait_line(event="damaged", digest=alpha.child(), found="image")
 
 
 def test_inspect_shows_who_else_has_a_layer(served, hub, image):

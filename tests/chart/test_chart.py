@@ -54,6 +54,8 @@ VALUES = {
     "three": {"replicas": 3, "fullnameOverride": "mirror", "clusterDomain": "example.local"},
     "everything": EVERYTHING,
     "accounts": {"registries": {"docker.io": {"secret": "docker-account"}}},
+    "accounts-with-dots": {"registries": {"docker.io": {"secret": "docker.io"}, "quay.io": {"secret": "docker-io"},
+                                          "ghcr.io": {"secret": "github-" * 10 + "account"}}},
     "admin": ADMIN,
     "bare": {"networkPolicy": {"enabled": False}, "podDisruptionBudget": {"enabled": False}, "replicas": 2},
     "own-spread": {"topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway"}]},
@@ -392,7 +394,9 @@ def test_secrets_are_referred_to_and_never_there(objects):
 def test_each_mount_has_its_volume_and_each_volume_its_mount(objects):
     claims = {"r-entrepot": {"store"}, "mirror": {"store"}}
     for name, pod in objects.pods():
-        volumes = {v["name"] for v in pod.get("volumes", [])} | claims.get(name, set())
+        names = [v["name"] for v in pod.get("volumes", [])]
+        assert len(set(names)) == len(names) and all(re.fullmatch(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", n) for n in names), names
+        volumes = set(names) | claims.get(name, set())
         mounts = {m["name"] for c in pod["containers"] for m in c.get("volumeMounts", [])}
         assert volumes == mounts, name
 

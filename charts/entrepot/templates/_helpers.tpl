@@ -116,6 +116,11 @@ limits: {memory: 256Mi}
 /etc/entrepot/accounts/{{ . }}/.dockerconfigjson
 {{- end -}}
 
+{{/* The name of its volume. A Secret's may have dots and 253 characters; that of a volume has none, and 63. */}}
+{{- define "entrepot.accountVolume" -}}
+account-{{ ternary . (sha256sum . | trunc 16) (regexMatch "^[a-z0-9-]{1,55}$" .) }}
+{{- end -}}
+
 {{/* The configurations of all replicas, as the data of the ConfigMap: one file a replica, named like its pod */}}
 {{- define "entrepot.configs" -}}
 {{- range $i := until (int .Values.replicas) }}

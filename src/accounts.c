@@ -23,10 +23,13 @@ uint64_t accounts_look(const struct config *config)
     for (size_t i = 0; i < config->registry_count; i++) {
         const struct config_registry *r = &config->registries[i];
         for (size_t k = 0; k < r->source_count; k++) {
-            if (!r->sources[k].credentials)
-                continue;
-            all[1] = look(r->sources[k].credentials);
-            all[0] = hash_bytes(all, sizeof(all));
+            const char *const files[] = {r->sources[k].credentials, r->sources[k].ca_file};
+            for (size_t f = 0; f < ARRAY_SIZE(files); f++) {
+                if (!files[f])
+                    continue;
+                all[1] = look(files[f]);
+                all[0] = hash_bytes(all, sizeof(all));
+            }
         }
     }
     return all[0];

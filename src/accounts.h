@@ -1,6 +1,7 @@
 /*
- * Whether the files with accounts upstream are others than a while ago: a Secret that is mounted anew, what an agent
- * has written. Looks at them from outside and reads nothing. Any thread; no state.
+ * Whether the files with accounts upstream, and those with authorities that are trusted there, are others than a while
+ * ago: a Secret that is mounted anew, what an agent has written. Looks at them from outside and reads nothing. Any
+ * thread; no state.
  */
 #pragma once
 

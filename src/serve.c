@@ -25,7 +25,7 @@
 #include <string.h>
 #include <sys/resource.h>
 
-/* How often the files with accounts are looked at. */
+/* How often the files with accounts and authorities are looked at. */
 #define ACCOUNTS_EVERY_S 5
 
 /*
@@ -47,7 +47,7 @@ struct service {
     struct collected collected;
     /* What each floor refers to. The server keeps that of the start; a reload gives the others a new one. */
     struct config *of_server, *of_upstream, *of_mirror, *of_admin;
-    uint64_t accounts; /* what the files with accounts looked like when they were read */
+    uint64_t accounts; /* what the files with accounts and authorities looked like when they were read */
 };
 
 /* ------------------------------------------------------------------ configuration */
@@ -129,8 +129,8 @@ static bool reload(struct service *s)
     return true;
 }
 
-/* Accounts that have changed on the disk are read by themselves: nobody signals when a Secret is mounted anew. The
- * configuration is that which is in force. What failed with the old ones is asked for again. */
+/* Accounts, and authorities, that have changed on the disk are read by themselves: nobody signals when a Secret is
+ * mounted anew. The configuration is that which is in force. What failed with the old ones is asked for again. */
 static void look_at_accounts(struct service *s)
 {
     uint64_t now = accounts_look(s->of_upstream);
@@ -145,7 +145,7 @@ static void look_at_accounts(struct service *s)
     if (r < 0)
         log_event(LOG_ERROR, "credentials", LOG_S("error", strerror(-r)));
     else
-        log_event(LOG_NOTICE, "credentials", LOG_S("result", "have changed, and were read again"));
+        log_event(LOG_NOTICE, "credentials", LOG_S("result", "have changed, or authorities have, and were read again"));
 }
 
 /* A changed configuration is somebody's doing, as what the admin API does is. */

@@ -503,7 +503,9 @@ static const struct schema_item tags_items[] = {
      .doc = "Exceptions; the first that matches holds, before `registries.NAME.tag_ttl` and `tags.ttl`."},
     {NULL}};
 
-#define CA_FILE_DOC "A PEM file of certificate authorities to be trusted beside the system's."
+#define CA_FILE_DOC                                                                                                    \
+    "A PEM file of certificate authorities to be trusted beside the system's. Read at start, on SIGHUP, and within "   \
+    "seconds when it has changed."
 #define PROXY_DOC                                                                                                      \
     "The proxy to go through: an `http://`, `https://`, `socks5://` or `socks5h://` URL (with `h` the proxy resolves " \
     "names)."

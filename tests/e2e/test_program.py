@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 import threading
 
+import pki
 import pytest
 import servers
 import yaml
@@ -455,6 +456,22 @@ def test_credentials_that_changed_are_used_by_themselves(launch, hub, image, tmp
     assert client.get(target).status >= 400
     mount("second")
     wait_until(lambda: client.get(target).status == 200, "the new password is used")
+    assert not m.find(event="reload"), "the configuration was not read again"
+
+
+def test_an_authority_that_changed_is_trusted_by_itself(launch, another, image, tmp_path):
+    """As cert-manager renews the certificate of a sibling or of a registry with its authority."""
+    old, new = pki.Authority(tmp_path / "old"), pki.Authority(tmp_path / "new", "the next authority")
+    hub = another(tls=new.server("double"))
+    trusted = tmp_path / "ca.crt"
+    trusted.write_bytes(old.ca.read_bytes())
+    m = launch(registries={"docker.io": {"url": hub.url(), "ca_file": str(trusted)}}, server={"answer_timeout": "1s"})
+    client = Client(m.host_port)
+    target = f"/v2/library/alpha/manifests/{image().digest}"
+    assert client.get(target).status >= 500 and hub.count() == 0
+    trusted.write_bytes(new.ca.read_bytes())
+    m.wait_line(event="credentials", result=lambda said: said and "authorities have" in said)
+    assert client.get(target).status == 200
     assert not m.find(event="reload"), "the configuration was not read again"
 
 

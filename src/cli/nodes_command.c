@@ -24,8 +24,12 @@ struct nodes {
     bool keep, remove_only, check_only;
 
     struct probe *probe;
-    struct watch watch;
-    bool asked, answered; /* at all; and the last time, for the log */
+    const char *const *mirrors; /* all of them: the files name those that are not gone */
+    size_t mirror_count;
+    const char *present[HOSTS_MIRRORS_MAX];
+    struct watch watches[HOSTS_MIRRORS_MAX];
+    bool answers[HOSTS_MIRRORS_MAX];
+    bool asked, answered; /* at all; and any of them the last time, for the log */
     unsigned foreign;     /* files that could not be written the last time; for the log */
     bool lost;            /* the directory is not there any more, and its path leads to no other */
 };
@@ -103,38 +107,46 @@ static void write_files(struct nodes *n)
 
 /* ------------------------------------------------------------------ the watch */
 
-/* One that answers is enough: the clients pass over the others. */
+/* Whether one of them answers. */
 static bool ask(struct nodes *n)
 {
-    const struct hosts_wish *w = &n->hosts.wish;
     const char *why = NULL;
-    for (size_t i = 0; i < w->mirror_count; i++) {
-        why = probe_ask(n->probe, w->mirrors[i]);
-        if (!why)
-            break;
+    bool answered = false;
+    for (size_t i = 0; i < n->mirror_count; i++) {
+        why = probe_ask(n->probe, n->mirrors[i]);
+        n->answers[i] = !why;
+        answered |= n->answers[i];
     }
-    bool answered = !why;
     if (!n->asked || answered != n->answered)
         log_event(answered ? LOG_INFO : LOG_WARN, "nodes", LOG_S("mirror", answered ? "answers" : "silent"),
-                  LOG_S("why", why));
+                  LOG_S("why", answered ? NULL : why));
     n->asked = true;
     n->answered = answered;
     return answered;
 }
 
+/* One that answers is enough: clients pass over others that refuse or are not there. For one that takes a connection
+ * and says nothing they wait, so that it is named no more once it is gone. */
 static void step(struct nodes *n)
 {
-    bool answered = ask(n);
-    switch (watch_asked(&n->watch, answered, clock_monotonic_ms())) {
-    case WATCH_WRITE:
-        write_files(n);
-        break;
-    case WATCH_REMOVE:
-        (void)remove_files(n, NULL, "the mirror is gone");
-        break;
-    case WATCH_LEAVE:
-        break;
+    bool answered = ask(n), removed = false;
+    int64_t now_ms = clock_monotonic_ms();
+    size_t present = 0;
+    for (size_t i = 0; i < n->mirror_count; i++) {
+        if (watch_asked(&n->watches[i], n->answers[i], now_ms) == WATCH_REMOVE) {
+            removed = true;
+            if (answered)
+                log_event(LOG_WARN, "nodes", LOG_S("action", "left out"), LOG_S("mirror", n->mirrors[i]));
+        }
+        if (!n->watches[i].gone)
+            n->present[present++] = n->mirrors[i];
     }
+    n->hosts.wish.mirrors = n->present;
+    n->hosts.wish.mirror_count = present;
+    if (answered)
+        write_files(n);
+    else if (removed && present == 0)
+        (void)remove_files(n, NULL, "the mirror is gone");
 }
 
 static int run(struct nodes *n)
@@ -147,9 +159,9 @@ static int run(struct nodes *n)
     (void)sigprocmask(SIG_BLOCK, &wanted, NULL);
     const struct timespec pause = {.tv_sec = n->every_ms / 1000, .tv_nsec = n->every_ms % 1000 * 1000000};
 
-    log_event(LOG_INFO, "nodes", LOG_S("action", "watch"), LOG_S("mirror", n->hosts.wish.mirrors[0]),
-              LOG_S("path", n->directory));
-    watch_begin(&n->watch, n->gone_after_ms, clock_monotonic_ms());
+    log_event(LOG_INFO, "nodes", LOG_S("action", "watch"), LOG_S("mirror", n->mirrors[0]), LOG_S("path", n->directory));
+    for (size_t i = 0; i < n->mirror_count; i++)
+        watch_begin(&n->watches[i], n->gone_after_ms, clock_monotonic_ms());
     for (;;) {
         step(n);
         if (n->lost)
@@ -273,6 +285,8 @@ int nodes_command(const struct command *self, int argc, char **argv)
     int status = read_options(&n, argc, argv);
     if (status != STATUS_OK)
         return status;
+    n.mirrors = n.hosts.wish.mirrors;
+    n.mirror_count = n.hosts.wish.mirror_count;
     log_configure(LOG_INFO, LOG_TEXT);
     if (n.remove_only)
         return remove_files(&n, NULL, "asked for") == 0 ? STATUS_OK : STATUS_FAILED;

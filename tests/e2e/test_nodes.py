@@ -375,6 +375,23 @@ def test_a_pull_goes_on_whatever_the_mirror_does(daemons, nodes, door, local, se
     assert not n.file.exists()
 
 
+def test_of_two_mirrors_one_that_says_nothing_is_not_named_for_ever(nodes, mirror, door):
+    """Clients pass over one that refuses; for one that takes their connection they wait, 30 s or longer, each time."""
+    d = door(mirror)
+    n = nodes(d.address, "--mirror", f"http://{mirror.address}")
+    n.wait_said(action="written")
+    both = n.file.read_text()
+    assert both.index(d.address) < both.index(mirror.address)
+    d.silent = True
+    n.wait_said(action="left out", mirror=f"http://{d.address}")
+    n.wait_said(count=2, action="written")
+    alone = n.file.read_text()
+    assert d.address not in alone and mirror.address in alone
+    d.silent = False
+    n.wait_said(count=3, action="written")
+    assert n.file.read_text() == both and not n.said(mirror="silent")
+
+
 # --- two replicas ---------------------------------------------------------------------------------------------------
 
 def test_one_of_two_replicas_is_killed_during_pulls_and_every_client_has_its_image(daemons, launch, second, image, tmp_path,

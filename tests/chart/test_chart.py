@@ -517,6 +517,13 @@ def test_a_list_of_nobody_allows_nobody(render):
     assert {p["port"] for r in policy["egress"] for p in r["ports"]} == {53}
 
 
+def test_whoever_looks_up_names_may_ask_the_dns_that_values_name(render):
+    """OpenShift's is at port 5353: a job that cannot ask it never finds its replica, and Helm waits for it in vain."""
+    dns = {"ports": [{"port": 5353, "protocol": "UDP"}, {"port": 5353, "protocol": "TCP"}]}
+    policies = render({**EVERYTHING, "networkPolicy": {"extraEgress": [dns]}}).of("NetworkPolicy")
+    assert len(policies) == 2 and all(dns in p["spec"]["egress"] for p in policies)
+
+
 def test_https_is_insisted_on_where_the_ingress_has_a_certificate(render):
     """Strict-Transport-Security: by the annotations of the controller that has some, and by the mirror itself."""
     def said(ingress):

@@ -100,6 +100,7 @@ int job_create(const struct upstream_job *request, struct sources *sources, stru
                    .anonymous = request->look || (request->as_public && sources_have_accounts(sources))},
         .by_digest = request->object == UPSTREAM_BLOB || (request->object == UPSTREAM_MANIFEST && is_digest(reference)),
         .look = request->look,
+        .no_sibling = request->spare,
         .behind = request->avoid,
     };
     job->first = sources_first(sources, &job->walk);

@@ -157,7 +157,7 @@ static bool may_ask(const struct sources *s, const struct source *source, const 
 {
     if (w->look && first_round)
         return has_say(s, source);
-    if ((source->sibling && w->intent.anonymous) || w->shown)
+    if ((source->sibling && (w->intent.anonymous || w->no_sibling)) || w->shown)
         return false;
     return w->by_digest ? source->sibling == first_round : source->tags;
 }

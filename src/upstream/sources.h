@@ -35,6 +35,7 @@ struct walk {
     struct intent intent;
     bool by_digest;    /* any source will do; otherwise those that are believed */
     bool look;         /* upstream.h; the intent is anonymous */
+    bool no_sibling;   /* none is asked */
     uint32_t behind;   /* bit i: not source i, any more */
     uint32_t surveyed; /* bit i: a HEAD has looked what is left */
     uint32_t shown;    /* a look: bit i: everybody may see it at source i */

@@ -119,7 +119,8 @@ struct upstream_job {
     uint32_t avoid;   /* bit i: not source i, unless nobody else is there */
     uint64_t offset;  /* with `length`: this part of it, by Range; the answer may be all of it (200) */
     uint64_t length;  /* 0: to the end */
-    bool spare;       /* only where a connection to its host can be spared, at once; else -EBUSY */
+    bool spare;       /* only where a connection to its host can be spared, at once; else -EBUSY. No sibling is asked:
+                       * two that wait for bytes ahead of their own would wait for each other */
     int64_t delay_ms; /* wait so long before the first request (back-off) */
     const struct upstream_callbacks *callbacks;
     void *arg;

@@ -214,6 +214,23 @@ def test_an_upstream_that_breaks_off_is_not_looked_for_at_who_reads_from_us(pair
     mirrors[1].wait_line(event="request", status="504", method="GET")
 
 
+def test_what_is_fetched_ahead_no_sibling_is_asked_for(launch, hub, another):
+    """Two that fetch a blob at once would wait for each other: each has promised bytes that it waits for itself."""
+    sibling = another(challenge="none", redirects=False, takes_ns=True)
+    m = launch(segments={"count": 4, "min_size": "8MiB"}, registries={"docker.io": {"sources": [
+        {"name": "sibling", "url": sibling.url(), "sibling": True}, {"name": "hub", "url": hub.url()}]}})
+    data = random.Random(47).randbytes(SIZE)
+    d = hub.put_blob(data)
+    with hub.fault("stall", times=1, kind="blob", at=MIB // 2) as stall:
+        r = Client(m.host_port).open(f"/v2/library/made/blobs/{d}")
+        stall.wait()
+        hub.wait_for(lambda: hub.count(where="cdn", method="GET") >= 4)
+        assert sibling.count(kind="blob", method="GET") == 1
+        stall.release()
+        whole(r, data)
+    assert hub.body_bytes(d) == SIZE
+
+
 # --- only-if-cached -------------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("headers", [CACHED, {"Cache-Control": "max-age=0, Only-If-Cached"}, {"Entrepot-Hop": "x"}])

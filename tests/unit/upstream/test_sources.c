@@ -383,6 +383,20 @@ START_TEST(a_sibling_is_not_asked_what_the_public_may_see)
 }
 END_TEST
 
+START_TEST(a_sibling_is_not_asked_for_what_is_fetched_ahead)
+{
+    begin(2);
+    world.sources[0][1].sibling = true;
+    world_start(&world);
+    struct upstream_job job = manifest(DIGEST);
+    job.spare = true;
+    ck_assert_int_eq(run(job), 0);
+    ck_assert_str_eq(probe.asked, "u");
+    ck_assert_uint_eq(asked(1), 0);
+    end(2);
+}
+END_TEST
+
 START_TEST(a_sibling_is_shown_its_account_unasked_and_nobody_else_is)
 {
     begin(2);
@@ -1081,6 +1095,7 @@ int main(void)
     tcase_add_test(t, a_break_behind_the_head_ends_the_job);
     tcase_add_test(t, a_sibling_is_asked_first_for_what_has_a_digest);
     tcase_add_test(t, a_sibling_is_not_asked_what_the_public_may_see);
+    tcase_add_test(t, a_sibling_is_not_asked_for_what_is_fetched_ahead);
     tcase_add_test(t, a_sibling_is_shown_its_account_unasked_and_nobody_else_is);
     tcase_add_test(t, a_sibling_that_refuses_the_account_is_passed_over_and_its_challenge_is_not_answered);
     tcase_add_test(t, an_account_for_siblings_is_no_other_source_s);

@@ -22,6 +22,7 @@
 struct entry {
     UT_hash_handle hh;
     struct failure failure;
+    int64_t ends_at; /* monotonic ms: it is remembered until then */
     unsigned row;
     char key[];
 };
@@ -117,7 +118,8 @@ void recent_note(struct recent *r, const char *key, struct failure *f, int64_t r
         if (e)
             (void)stpcpy(e->key, key);
     }
-    f->until = now + (failure_is_absence(f) ? ABSENT_MS : back_off(r, e ? e->row + 1 : 1));
+    int64_t pause = failure_is_absence(f) ? ABSENT_MS : back_off(r, e ? e->row + 1 : 1);
+    f->until = now + pause;
     if (retry_after_ms > RETRY_AFTER_LAST_MS)
         retry_after_ms = RETRY_AFTER_LAST_MS;
     if (f->until < now + retry_after_ms)
@@ -125,6 +127,7 @@ void recent_note(struct recent *r, const char *key, struct failure *f, int64_t r
     if (e) {
         e->row = failure_is_absence(f) ? 0 : e->row + 1;
         e->failure = *f;
+        e->ends_at = f->error == -EAGAIN ? now + pause : f->until;
         add(r, e);
     }
     (void)pthread_mutex_unlock(&r->lock);
@@ -135,7 +138,7 @@ bool recent_get(struct recent *r, const char *key, struct failure *ret_failure)
     bool found = false;
     (void)pthread_mutex_lock(&r->lock);
     const struct entry *e = find(r, key);
-    if (e && e->failure.until > clock_monotonic_ms()) {
+    if (e && e->ends_at > clock_monotonic_ms()) {
         *ret_failure = e->failure;
         found = true;
     }

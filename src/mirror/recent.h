@@ -31,7 +31,8 @@ struct recent;
 MUST_CHECK int recent_create(struct recent **ret_recent);
 void recent_destroy(struct recent *r); /* accepts NULL */
 /* Sets f->until from the error, from what the upstream asked for (`retry_after_ms`, -1: nothing) and from how often it
- * has failed in a row, and remembers it. */
+ * has failed in a row, and remembers it until then. A limit (-EAGAIN) for the back-off only: src/upstream keeps to it
+ * by itself, and a sibling may have the thing long before it ends. */
 void recent_note(struct recent *r, const char *key, struct failure *f, int64_t retry_after_ms);
 /* False when nothing is remembered or its time has passed. */
 bool recent_get(struct recent *r, const char *key, struct failure *ret_failure);

@@ -95,6 +95,20 @@ def test_what_is_asked_of_both_at_the_same_time_is_fetched_about_once(pair, hub)
         assert hub.budget().counted == before + 1, "neither is taken for dead by the other"
 
 
+def test_what_a_spent_limit_refused_is_had_from_a_sibling_that_got_it_later(pair, hub):
+    """That nothing is left a mirror remembers for the account, and not for the image."""
+    _, (a, b) = pair()
+    digest, layer = make_image(hub)
+    target = f"/v2/library/made/manifests/{digest}"
+    hub.budgets[None].retry_after, hub.enforce, hub.remaining = "3600", True, 0
+    r = a.get(target)
+    assert r.status == 503 and int(r.headers["Retry-After"]) > 60
+    hub.remaining = 10
+    assert b.get(target).status == 200
+    wait_until(lambda: a.get(target).status == 200, "it is asked for again")
+    assert hub.budget().counted == 1
+
+
 # --- no circles -----------------------------------------------------------------------------------------------------
 
 def test_nobody_asks_in_circles(pair, hub):

@@ -51,9 +51,11 @@
 #define LIMIT_GRANTS 1024
 /* Hosts that said that they are asked too much and are remembered for it: registries and where they redirect to. */
 #define LIMIT_PACED_HOSTS 256
-/* A sibling that does not answer at once is not waited for: what it has, it has at hand. */
+/* A sibling that does not answer at once is not waited for: what it has, it has at hand. Before he is taken for dead,
+ * who still waits for an upstream tells it so. */
 #define LIMIT_SIBLING_CONNECT_MS 1000
 #define LIMIT_SIBLING_HEADER_MS 3000
+#define LIMIT_SIBLING_ANSWER_MS 2500
 #define LIMIT_CREDENTIALS_FILE (1 * MIB)
 #define LIMIT_CA_FILE (4 * MIB)
 

@@ -1,6 +1,7 @@
 #include "mirror/session_state.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "mirror/check.h"
 #include "mirror/reference.h"
 
@@ -113,6 +114,8 @@ static int read_names(struct mirror_session *s, const struct mirror_request *req
     s->guest_stale_for_ms = config->server.auth.pull_secrets_stale_for_ms;
     if (s->class == UPSTREAM_SEEDING)
         expect_news(s);
+    if (request->hop && s->deadline > s->opened + LIMIT_SIBLING_ANSWER_MS)
+        s->deadline = s->opened + LIMIT_SIBLING_ANSWER_MS;
     return 0;
 }
 

@@ -109,6 +109,25 @@ def test_what_a_spent_limit_refused_is_had_from_a_sibling_that_got_it_later(pair
     assert hub.budget().counted == 1
 
 
+def test_who_waits_for_a_slow_upstream_is_not_taken_for_dead(pair, hub):
+    """What is slow at both is fetched by both: what the sibling has is not."""
+    _, (a, b) = pair(upstream={"header_timeout": "60s"}, server={"answer_timeout": "60s"})
+    slow, stored = ([f"/v2/library/made/manifests/{make_image(hub)[0]}" for _ in range(n)] for n in (3, 2))
+    for target in stored:
+        assert a.get(target).status == 200
+    with hub.fault("hang", kind="manifest", method="GET") as hang:
+        waiting = []
+        for client in (a, b):   # the second asks the first, which has nothing to tell
+            waiting += [client.ask(target) for target in slow]
+            hub.wait_for(lambda: hang.hits == len(waiting))
+        for target in stored:
+            assert b.get(target).status == 200
+        hang.release()
+        for r in waiting:
+            assert r.read_head().status == 200 and r.finish().end == "complete"
+    assert hub.budget().counted == len(stored) + len(waiting)
+
+
 # --- no circles -----------------------------------------------------------------------------------------------------
 
 def test_nobody_asks_in_circles(pair, hub):

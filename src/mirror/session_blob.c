@@ -98,6 +98,8 @@ static int open_passage(struct mirror_session *s)
 {
     char text[DIGEST_TEXT_MAX];
     const struct flight_target target = flight_target(s);
+    if (s->only_if_cached)
+        return session_fail(s, -ESTALE, "not cached here, and the store is full");
     int r = passage_open(&s->mirror->passages, &target, &s->passage);
     log_event(LOG_WARN, r == 0 ? "passing_by" : "not_passing_by", LOG_S("registry", s->registry),
               LOG_S("repository", s->repository), LOG_S("digest", digest_format(&s->digest, text)),

@@ -11,7 +11,7 @@ import tempfile
 
 import pytest
 import servers
-from servers import file_of
+from servers import file_of, wait_until
 from wire import Client
 
 MIB = 1 << 20
@@ -426,6 +426,25 @@ def test_a_full_disk_is_passed_by_and_nothing_is_damaged(launch, hub, image, mou
     for path in (where / "store/blobs/sha256").rglob("*"):
         if path.is_file():
             assert hashlib.sha256(path.read_bytes()).hexdigest() == path.name
+
+
+@pytest.mark.parametrize("headers", [{"Cache-Control": "only-if-cached"}, {"Entrepot-Hop": "f"}])
+def test_who_wants_only_what_is_cached_is_not_passed_by(launch, hub, mount, headers):
+    """It would be fetched for him."""
+    where = mount("size=16m,mode=0755")
+    m = launch(store={"path": str(where / "store")}, upstream={"header_timeout": "20s"}, server={"answer_timeout": "20s"})
+    client, data = Client(m.host_port), os.urandom(32 * MIB)
+    large = f"/v2/library/x/blobs/{hub.put_blob(data)}"
+    with hub.fault("hang", times=1, kind="blob", method="GET") as hang:
+        first = client.ask(large)
+        hang.wait()
+        second = client.ask(large, headers=headers)
+        wait_until(lambda: not second.readable(0.2), "it waits for the flight")
+        hang.release()
+        assert second.read_head().status == 504
+        r = first.read_head().finish()
+        assert (r.status, r.end) == (200, "complete") and bytes(r.body) == data
+    assert len(m.find(event="passing_by")) == 1
 
 
 def test_a_disk_that_somebody_else_has_filled_is_passed_by(launch, hub, image, mount):

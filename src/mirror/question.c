@@ -40,6 +40,8 @@ static struct question *find(const struct questions *qs, const char *key)
 {
     struct question *q;
     HASH_FIND_STR(qs->questions, key, q);
+    if (!q)
+        HASH_FIND(by_digest, qs->fetching, key, strlen(key), q);
     return q;
 }
 
@@ -59,6 +61,7 @@ void question_unref(struct question *q)
     free(q->registry);
     free(q->repository);
     free(q->reference);
+    free(q->digest_key);
     free(q);
 }
 
@@ -71,6 +74,8 @@ static void answer(struct question *q)
     struct questions *qs = q->all;
     (void)pthread_mutex_lock(&qs->lock);
     HASH_DEL(qs->questions, q);
+    if (q->digest_key)
+        HASH_DELETE(by_digest, qs->fetching, q);
     (void)pthread_mutex_unlock(&qs->lock);
     gate_lock(&q->gate);
     q->answered = true;
@@ -182,6 +187,27 @@ static void fallback_tag(const char *digest, char *tag)
     (void)snprintf(tag, LIMIT_TAG + 1, "%.*s-%.64s", algorithm < 32 ? algorithm : 32, digest, digest + algorithm + 1);
 }
 
+/* The question of a tag goes on to fetch a manifest: who asks for that by its digest, a sibling for one, comes along.
+ * Without memory he asks for himself. */
+static void offer_manifest(struct question *q, const char *digest)
+{
+    struct questions *qs = q->all;
+    const struct question_target target = {.kind = QUESTION_MANIFEST,
+                                           .registry = q->registry,
+                                           .repository = q->repository,
+                                           .reference = digest,
+                                           .as_public = q->as_public};
+    char key[RECENT_KEY_MAX];
+    question_key(&target, key);
+    (void)pthread_mutex_lock(&qs->lock);
+    if (!q->digest_key && !find(qs, key) && (q->digest_key = strdup(key))) {
+        HASH_ADD_KEYPTR(by_digest, qs->fetching, q->digest_key, strlen(q->digest_key), q);
+        if (!q->by_digest.tbl)
+            free(TAKE_PTR(q->digest_key));
+    }
+    (void)pthread_mutex_unlock(&qs->lock);
+}
+
 /* Asks what q->step says. On failure the question is answered with it. */
 void question_ask(struct question *q, int64_t delay_ms)
 {
@@ -199,6 +225,7 @@ void question_ask(struct question *q, int64_t delay_ms)
         reference = digest_format(&q->fallback, digest);
     } else if (q->step == STEP_GET && q->kind == QUESTION_TAG && q->pointer.digest.algorithm != DIGEST_NONE) {
         reference = digest_format(&q->pointer.digest, digest);
+        offer_manifest(q, reference);
     }
     buf_reset(&q->body);
     q->of_sibling = false;

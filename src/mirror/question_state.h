@@ -15,7 +15,9 @@
 struct questions {
     struct questions_needs needs; /* set at create */
     pthread_mutex_t lock;
-    struct question *questions; /* under lock */
+    /* under lock */
+    struct question *questions;
+    struct question *fetching; /* those of tags that fetch a manifest, by what asks for it by digest */
 };
 
 /* What is being asked upstream now. */
@@ -30,7 +32,8 @@ enum step {
 struct question {
     struct work work; /* first, for the worker */
     struct questions *all;
-    UT_hash_handle hh; /* under the lock of all */
+    UT_hash_handle hh, by_digest; /* under the lock of all */
+    char *digest_key;             /* of `fetching`, or NULL; the same */
     atomic_uint refs;
     atomic_uint requests;
     atomic_uint class; /* enum upstream_class: of the most urgent who has joined */

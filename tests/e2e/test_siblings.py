@@ -128,6 +128,28 @@ def test_who_waits_for_a_slow_upstream_is_not_taken_for_dead(pair, hub):
     assert hub.budget().counted == len(stored) + len(waiting)
 
 
+def test_a_tag_that_has_moved_is_fetched_once_by_both(pair, hub):
+    """Each asks for itself what the tag means; what it means now is asked for by its digest, while the other fetches it."""
+    _, (a, b) = pair(tags={"ttl": "0s"})
+    target = "/v2/library/made/manifests/1"
+    make_image(hub)
+    for client in (a, b):
+        assert client.get(target).status == 200
+    digest, _ = make_image(hub)
+    hub.forget()
+    before = hub.budget().counted
+    with hub.fault("hang", kind="manifest", method="GET", reference=digest, times=1) as hang:
+        first = a.ask(target)
+        hang.wait()
+        second = b.ask(target)
+        hub.wait_for(lambda: hub.count(kind="manifest", method="HEAD", status=200) == 2)
+        hang.release()
+        for r in (first, second):
+            assert r.read_head().status == 200 and r.headers["Docker-Content-Digest"] == digest
+            r.finish()
+    assert hub.budget().counted == before + 1
+
+
 # --- no circles -----------------------------------------------------------------------------------------------------
 
 def test_nobody_asks_in_circles(pair, hub):

@@ -7,6 +7,9 @@
 
 #include <errno.h>
 
+/* For how long a name whose manifest is not stored is taken to mean the same digest, at the most. */
+#define NOT_STORED_TTL_MS (10 * CLOCK_SECOND)
+
 /* --- pointers ----------------------------------------------------------------------------------------------- */
 
 static void serve_stale(struct mirror_session *s)
@@ -20,10 +23,11 @@ static void serve_stale(struct mirror_session *s)
               LOG_S("reference", s->reference), LOG_I("age_s", age / CLOCK_SECOND), LOG_S("cause", s->failure.message));
 }
 
+/* Where it is not stored the upstream is asked for it anyway, and may have given it up for something else. */
 static bool is_fresh(const struct mirror_session *s, const struct pointer *p)
 {
-    int64_t age = clock_real_ms() - p->checked_at;
-    return age >= 0 && age < s->ttl_ms; /* a clock that was set back makes it old */
+    int64_t age = clock_real_ms() - p->checked_at; /* a clock that was set back makes it old */
+    return age >= 0 && age < s->ttl_ms && (age < NOT_STORED_TTL_MS || library_has(s->mirror->library, &p->digest));
 }
 
 /* Whether a failure to ask is a reason to serve what was true a while ago. */

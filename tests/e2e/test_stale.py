@@ -192,6 +192,30 @@ def test_by_default_a_tag_that_moved_is_followed_before_the_answer(launch, hub):
         assert r.headers["Docker-Content-Digest"] == digest and "Warning" not in r.headers
 
 
+def test_a_tag_of_what_is_not_stored_is_asked_for_anew_within_its_ttl(launch, hub):
+    """The upstream has moved it since, and has the old manifest no more: whoever was told of it could not have it."""
+    m = launch(tags={"ttl": "1d"})
+    target = "/v2/library/made/manifests/1"
+    old, _ = make_image(hub)
+    for _ in range(3):
+        assert Client(m.host_port).head(target).headers["Docker-Content-Digest"] == old
+    assert hub.count(kind="manifest", method="HEAD", status=200) == 1, "those that follow at once are told the same"
+    m.stop()
+    new, _ = make_image(hub)
+    del hub.manifests["library/made", old]
+    m.env.update(later("2h"))
+    m.start()
+    for method in ("HEAD", "GET"):
+        r = Client(m.host_port).request(method, target)
+        assert r.status == 200 and r.headers["Docker-Content-Digest"] == new and "Warning" not in r.headers
+    m.stop()
+    hub.forget()
+    m.env.update(later("4h"))
+    m.start()
+    assert Client(m.host_port).get(target).headers["Docker-Content-Digest"] == new
+    assert hub.count() == 0, "it is stored now"
+
+
 # --- nothing to serve -----------------------------------------------------------------------------------------------
 
 @pytest.mark.parametrize("miss,how", [*((None, how) for how in ("pull limit", "abuse limit", "500", "refused", "hang")),

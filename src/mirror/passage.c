@@ -28,7 +28,7 @@ struct passage {
     int64_t patience_ms;
     char *ring;
 
-    /* of the upstream's thread, while a job is under way */
+    /* of the upstream's thread while a job is under way, else of the session's */
     uint64_t skip; /* bytes of this answer that have been here */
     uint64_t woken_at;
     unsigned breaks;
@@ -285,6 +285,8 @@ static void give(struct passage *p, uint64_t given)
                    PASSAGE_RING - (p->come - given) >= PASSAGE_RING / 2;
     p->is_running = p->is_running || resumes;
     gate_unlock(&p->gate);
+    if (resumes)
+        p->progressed_at = clock_monotonic_ms(); /* the rest was the client's, and not the upstream's */
     int r = resumes ? ask(p, 0) : 0;
     if (r < 0) {
         gate_lock(&p->gate);

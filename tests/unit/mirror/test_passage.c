@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
 
 #define SIZE (10 * MIB)
 
@@ -26,6 +29,18 @@ int fallocate(int fd, int mode, off_t offset, off_t len)
     refusals--;
     errno = ENOSPC;
     return -1;
+}
+
+/* --- the time ------------------------------------------------------------------------------------------------- */
+
+static atomic_long later_s;
+
+int clock_gettime(clockid_t clock, struct timespec *ret_time)
+{
+    long r = syscall(SYS_clock_gettime, clock, ret_time);
+    if (clock == CLOCK_MONOTONIC)
+        ret_time->tv_sec += later_s;
+    return (int)r;
 }
 
 /* --- the upstream --------------------------------------------------------------------------------------------- */
@@ -187,6 +202,23 @@ START_TEST(an_upstream_that_breaks_off_is_asked_for_the_rest)
 }
 END_TEST
 
+START_TEST(the_time_that_a_client_takes_is_not_the_upstreams)
+{
+    struct client c;
+    AUTO_FREE char *got = malloc(SIZE);
+    ck_assert_ptr_nonnull(got);
+    open_blob(&c);
+    fake_await_idle(world.upstream); /* the ring is full */
+    later_s = 60L * 60;
+    hub.break_at = PASSAGE_RING;
+    ck_assert_uint_eq(client_read_to(&c, 0, got, SIZE), SIZE);
+    ck_assert_mem_eq(got, data, SIZE);
+    ck_assert_uint_eq(hub.break_at, 0);
+    client_close(&c);
+    later_s = 0; /* Check measures the test by the same clock */
+}
+END_TEST
+
 START_TEST(wrong_bytes_do_not_come_to_their_end)
 {
     struct client c;
@@ -255,6 +287,7 @@ int main(void)
     tcase_add_test(tests, an_upstream_without_ranges_is_gone_through_again);
     tcase_add_loop_test(tests, a_part_is_served_from_what_goes_by, 0, 4);
     tcase_add_test(tests, an_upstream_that_breaks_off_is_asked_for_the_rest);
+    tcase_add_test(tests, the_time_that_a_client_takes_is_not_the_upstreams);
     tcase_add_test(tests, wrong_bytes_do_not_come_to_their_end);
     tcase_add_test(tests, a_client_that_leaves_ends_the_fetch);
     tcase_add_test(tests, no_more_pass_by_than_there_is_memory_for);

@@ -55,7 +55,7 @@
  * who still waits for an upstream tells it so. */
 #define LIMIT_SIBLING_CONNECT_MS 1000
 #define LIMIT_SIBLING_HEADER_MS 3000
-#define LIMIT_SIBLING_ANSWER_MS 2500
+#define LIMIT_SIBLING_ANSWER_MS 2000
 #define LIMIT_CREDENTIALS_FILE (1 * MIB)
 #define LIMIT_CA_FILE (4 * MIB)
 

@@ -117,9 +117,10 @@ def test_who_waits_for_a_slow_upstream_is_not_taken_for_dead(pair, hub):
         assert a.get(target).status == 200
     with hub.fault("hang", kind="manifest", method="GET") as hang:
         waiting = []
-        for client in (a, b):   # the second asks the first, which has nothing to tell
-            waiting += [client.ask(target) for target in slow]
-            hub.wait_for(lambda: hang.hits == len(waiting))
+        for client in (a, b):   # the second asks the first, which has nothing to tell; one after the other
+            for target in slow:
+                waiting.append(client.ask(target))
+                hub.wait_for(lambda: hang.hits == len(waiting))
         for target in stored:
             assert b.get(target).status == 200
         hang.release()

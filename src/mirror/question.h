@@ -68,8 +68,8 @@ void questions_destroy(struct questions *qs);
 
 /* The key under which failures of this question are remembered; RECENT_KEY_MAX bytes. */
 void question_key(const struct question_target *t, char *key);
-/* The question that is being asked, or NULL; a reference, the caller's. Of a manifest it may be that of a tag, which has
- * come to fetch it. */
+/* The question that is being asked, or NULL; a reference, the caller's. Of a manifest it may be that of a tag, which
+ * has come to fetch it. */
 struct question *question_find(struct questions *qs, const struct question_target *t);
 /* Joins the question that is being asked, or asks it (*ret_mine). One reference, the caller's. Where a question that is
  * asked for seeding is joined by somebody whom more is left to, it is asked on for him. -EALREADY: it has failed since

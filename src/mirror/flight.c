@@ -303,6 +303,8 @@ void flight_advance(struct flight *f, const struct upstream_result *result)
         complete(f);
     } else if (result->error != -ECANCELED && front->at == front->end) {
         go_on(f);
+    } else if (result->error == -EBUSY) { /* it was ahead when no connection could be spared, and is the front now */
+        (void)ask(f, FLIGHT_ASKING, 0);
     } else if (result->error == 0) { /* a whole answer, but not the whole blob: a length was not declared, or was odd */
         fail_by_length(f, result, "the upstream's blob is longer or shorter than it should be");
     } else if (is_passing(f, result->error)) {

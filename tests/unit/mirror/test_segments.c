@@ -398,6 +398,26 @@ START_TEST(where_no_connection_can_be_spared_one_is_looked_for_with_each_piece_o
 }
 END_TEST
 
+START_TEST(a_part_for_which_none_could_be_spared_is_asked_for_again_once_it_is_the_front)
+{
+    struct client c;
+    struct fake_job *jobs[CONNECTIONS], *next, *again;
+    take_off(&c, jobs);
+    finish(jobs[0], 0);
+    next = expect_part(CONNECTIONS);
+    fake_done(jobs[1], -EBUSY, 0);
+    again = expect_part(1);
+    ck_assert(!again->job.spare);
+    begin(again);
+    finish(again, PIECE);
+    for (unsigned i = 2; i < CONNECTIONS; i++)
+        give(jobs[i]);
+    give(next);
+    let_serve();
+    check_warm(&c);
+}
+END_TEST
+
 START_TEST(one_that_is_refused_leaves_the_others_at_work)
 {
     struct client c;
@@ -660,6 +680,7 @@ int main(void)
     tcase_add_test(tests, a_front_that_breaks_off_is_resumed_while_others_go_on);
     tcase_add_loop_test(tests, a_part_that_is_refused_costs_its_connection_and_nothing_else, 0, ARRAY_SIZE(refusals));
     tcase_add_test(tests, where_no_connection_can_be_spared_one_is_looked_for_with_each_piece_of_the_front);
+    tcase_add_test(tests, a_part_for_which_none_could_be_spared_is_asked_for_again_once_it_is_the_front);
     tcase_add_test(tests, one_that_is_refused_leaves_the_others_at_work);
     tcase_add_test(tests, a_source_that_gives_no_parts_is_asked_once);
     tcase_add_test(tests, a_sibling_gives_one_part_and_then_the_rest);

@@ -220,7 +220,7 @@ int main(void)
     tcase_add_test(tests, a_row_ends_when_nothing_failed_for_a_minute);
     tcase_add_test(tests, what_is_absent_makes_no_row);
     tcase_add_test(tests, what_an_upstream_asks_for_is_respected_up_to_ten_minutes);
-    tcase_add_test(NULL, a_limit_is_told_as_long_as_it_lasts_and_remembered_no_longer_than_a_back_off);
+    tcase_add_test(tests, a_limit_is_told_as_long_as_it_lasts_and_remembered_no_longer_than_a_back_off);
     tcase_add_test(tests, the_oldest_leave_when_there_are_too_many);
     suite_add_tcase(suite, tests);
     return suite_run(suite);
